@@ -1,0 +1,220 @@
+"""Every setting of AOB, read from the environment by name.
+
+Without DATABASE_URL and friends the embedded services of `aob up` are meant: its supervisor sets them.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from django.core.exceptions import ImproperlyConfigured
+
+BASE_DIR = Path(__file__).resolve().parent.parent
+
+AOB_HOME = Path(os.environ.get("AOB_HOME", ".aob")).resolve()
+"""The data directory: blobs, embedded services, logs, the client's credentials."""
+
+AOB_PORT = int(os.environ.get("AOB_PORT", "8800"))
+"""The port of the web process."""
+
+AOB_PUBLIC_URL = os.environ.get("AOB_PUBLIC_URL", f"http://127.0.0.1:{AOB_PORT}")
+"""Under which users reach the web process; its host and origin are accepted."""
+
+KNOWN_KEYS = frozenset({"", "secret", "changeme", "change-me", "insecure", "django-insecure"})
+
+
+def _secret_key() -> str:
+    """AOB_SECRET_KEY: at least 32 characters, generated for each installation (hazard S22)."""
+    key = os.environ.get("AOB_SECRET_KEY", "")
+    if key.lower() in KNOWN_KEYS or len(key) < 32:
+        raise ImproperlyConfigured(
+            "AOB_SECRET_KEY is missing, known or shorter than 32 characters; "
+            "`aob up` generates one, or: python -c 'import secrets; print(secrets.token_urlsafe(48))'"
+        )
+    return key
+
+
+def _database(url: str) -> dict[str, object]:
+    """A Django database from DATABASE_URL (postgresql://user:password@host:port/name?host=/socket)."""
+    parts = urlsplit(url)
+    query = {name: values[0] for name, values in parse_qs(parts.query).items()}
+    return {
+        "ENGINE": "django.db.backends.postgresql",
+        "NAME": unquote(parts.path.lstrip("/")),
+        "USER": unquote(parts.username or ""),
+        "PASSWORD": unquote(parts.password or ""),
+        "HOST": query.pop("host", parts.hostname or ""),
+        "PORT": query.pop("port", str(parts.port or "")),
+        "OPTIONS": query,
+        "CONN_MAX_AGE": 60,
+        "CONN_HEALTH_CHECKS": True,
+    }
+
+
+SECRET_KEY = _secret_key()
+DEBUG = False
+
+REDIS_URL = os.environ.get("REDIS_URL", "redis://127.0.0.1:6379/0")
+"""Wake-ups for streams and coordinators; nothing is lost when it is flushed."""
+
+CELERY_BROKER_URL = os.environ.get("CELERY_BROKER_URL", REDIS_URL)
+"""Where the doorbells of tasks are sent."""
+
+DATABASES = {"default": _database(os.environ.get("DATABASE_URL", "postgresql:///aob"))}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+
+_public = urlsplit(AOB_PUBLIC_URL)
+ALLOWED_HOSTS = [
+    *(name for name in os.environ.get("AOB_ALLOWED_HOSTS", "").split(",") if name),
+    _public.hostname or "127.0.0.1",
+    "127.0.0.1",
+    "localhost",
+    "[::1]",
+]
+"""AOB_ALLOWED_HOSTS: further host names, comma separated."""
+
+ALLOWED_ORIGINS = frozenset(
+    {
+        f"{_public.scheme}://{_public.netloc}",
+        f"http://127.0.0.1:{AOB_PORT}",
+        f"http://localhost:{AOB_PORT}",
+    }
+)
+"""Exact origins that may open WebSockets (hazard S20)."""
+
+CSRF_TRUSTED_ORIGINS = sorted(ALLOWED_ORIGINS)
+
+INSTALLED_APPS = [
+    "daphne",
+    "django.contrib.admin",
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.messages",
+    "django.contrib.staticfiles",
+    "django_htmx",
+    "aob_web.accounts",
+    "aob_web.ui",
+    "workflows",
+    "runs",
+]
+
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "aob_web.middleware.SecurityHeaders",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django.middleware.clickjacking.XFrameOptionsMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+]
+
+ROOT_URLCONF = "aob_web.urls"
+ASGI_APPLICATION = "aob_web.asgi.application"
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+                "django.contrib.messages.context_processors.messages",
+            ],
+        },
+    }
+]
+AUTH_PASSWORD_VALIDATORS = [
+    {"NAME": "django.contrib.auth.password_validation.MinimumLengthValidator"},
+    {"NAME": "django.contrib.auth.password_validation.CommonPasswordValidator"},
+]
+LOGIN_URL = "/sign-in/"
+LOGIN_REDIRECT_URL = "/"
+LOGOUT_REDIRECT_URL = "/sign-in/"
+
+SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_SAMESITE = "Lax"
+CSRF_COOKIE_SAMESITE = "Lax"
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _public.scheme == "https"
+SESSION_COOKIE_NAME = f"aob_session_{AOB_PORT}"
+CSRF_COOKIE_NAME = f"aob_csrf_{AOB_PORT}"
+SECURE_CONTENT_TYPE_NOSNIFF = True
+SECURE_REFERRER_POLICY = "same-origin"
+X_FRAME_OPTIONS = "DENY"
+
+USE_TZ = True
+TIME_ZONE = "UTC"
+USE_I18N = False
+STATIC_URL = "/static/"
+STATIC_ROOT = BASE_DIR / "staticfiles"
+WHITENOISE_USE_FINDERS = True
+WHITENOISE_AUTOREFRESH = False
+
+DATA_UPLOAD_MAX_MEMORY_SIZE = int(os.environ.get("AOB_MAX_REQUEST_BYTES", str(16 * 1024 * 1024)))
+"""AOB_MAX_REQUEST_BYTES: the largest body of a request other than a blob upload."""
+
+AOB_MAX_BLOB_BYTES = int(os.environ.get("AOB_MAX_BLOB_BYTES", str(1024**3)))
+"""The largest blob."""
+
+AOB_MAX_VALUE_BYTES = int(os.environ.get("AOB_MAX_VALUE_BYTES", str(4 * 1024 * 1024)))
+"""The largest JSON value: inputs, the output of a node."""
+
+AOB_MAX_ITEMS = int(os.environ.get("AOB_MAX_ITEMS", "100000"))
+"""The most items of one `map`."""
+
+AOB_MAX_BATCH = int(os.environ.get("AOB_MAX_BATCH", "1000"))
+"""The most runs in one `runs/batch` request."""
+
+AOB_MAX_READY_RUNS = int(os.environ.get("AOB_MAX_READY_RUNS", "200000"))
+"""So many runs may wait for the coordinator before new ones get 503 with Retry-After."""
+
+AOB_RETENTION_DAYS = float(os.environ.get("AOB_RETENTION_DAYS", "0"))
+"""Ended runs are deleted with their events after so many days; 0 keeps them for ever."""
+
+AOB_WORKER_SLOTS = int(os.environ.get("AOB_WORKER_SLOTS", "64"))
+"""How many tasks one worker process executes at a time."""
+
+AOB_LEASE_SECONDS = float(os.environ.get("AOB_LEASE_SECONDS", "30"))
+"""A task whose worker is silent for so long gets another attempt."""
+
+AOB_STORAGE_URL = os.environ.get("AOB_STORAGE_URL", "")
+"""Where blobs above 64 KiB are kept: `s3://bucket/prefix?endpoint_url=…`; files under AOB_HOME by default."""
+
+
+def _storage(url: str) -> dict[str, object]:
+    if not url:
+        return {
+            "BACKEND": "django.core.files.storage.FileSystemStorage",
+            "OPTIONS": {"location": str(AOB_HOME / "blobs"), "file_permissions_mode": 0o600},
+        }
+    parts = urlsplit(url)
+    options: dict[str, object] = {name: values[0] for name, values in parse_qs(parts.query).items()}
+    return {
+        "BACKEND": "storages.backends.s3.S3Storage",
+        "OPTIONS": {"bucket_name": parts.netloc, "location": parts.path.strip("/"), "file_overwrite": True, **options},
+    }
+
+
+STORAGES = {
+    "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
+    "blobs": _storage(AOB_STORAGE_URL),
+}
+
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "formatters": {"line": {"format": "%(asctime)s %(levelname)s %(name)s: %(message)s"}},
+    "handlers": {"stderr": {"class": "logging.StreamHandler", "formatter": "line"}},
+    "root": {"handlers": ["stderr"], "level": os.environ.get("AOB_LOG_LEVEL", "INFO")},
+    "loggers": {
+        "django.channels.server": {"level": "WARNING"},
+        "daphne": {"level": "WARNING"},
+        "httpx": {"level": "WARNING"},
+    },
+}

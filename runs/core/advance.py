@@ -1,0 +1,457 @@
+"""advance(ir, state) → decisions. Pure (law 3): the whole policy of a run stands in this module.
+
+One decision at a time is made from the head of the agenda and folded in at once, so facts may arrive
+between any two decisions and a log can be checked decision by decision.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID, uuid5
+
+from runs.core import paths, retries
+from runs.core.events import Event
+from runs.core.fold import Graphs, apply, graph_of
+from runs.core.scope import NodeResolver, Part, instant, variables
+from runs.core.state import Activation, State
+from runs.core.values import Value, Values, get, put
+from workflows.core.compile import compile_retry
+from workflows.core.durations import parse_duration, parse_instant
+from workflows.core.errors import AobError, LimitExceeded
+from workflows.core.expressions import Expression
+from workflows.core.ir import NodeIR, RetryIR
+from workflows.nodes.map import DEFAULT_CONCURRENCY
+from workflows.nodes.registry import NodeType, node_types
+
+MICROSECONDS = 1_000_000
+Decision = tuple[str, str | None, dict[str, Any]]
+
+
+def advance(state: State, irs: Graphs, values: Values, *, at: int, max_events: int) -> list[Event]:
+    """Makes decisions until nothing is left to decide or `max_events` are made; changes `state`.
+
+    `at` (microseconds) only stamps the events. The run goes on later where the bound cut it off.
+    """
+    made: list[Event] = []
+    while len(made) < max_events and (decision := decide(state, irs, values)) is not None:
+        kind, node, data = decision
+        event = Event(state.seq + 1, kind, at, node, data)
+        apply(state, event, irs)
+        made.append(event)
+    return made
+
+
+def decide(state: State, irs: Graphs, values: Values) -> Decision | None:
+    """The next decision, or None when the run waits for a fact. Does not change the state."""
+    if state.ended:
+        return None
+    if state.cancel is not None:
+        return "RunCancelled", None, {"reason": state.cancel.get("reason"), "by": state.cancel.get("by")}
+    if state.timed_out:
+        error = {"code": "run_timeout", "message": "The run took longer than its limit `timeout`."}
+        return "RunTimedOut", None, {"error": error}
+    if state.paused:
+        return None
+    if state.failure is not None:
+        return "RunFailed", None, {"error": {**state.failure["error"], "node": state.failure["node"]}}
+    if not state.agenda:
+        return None
+    what, path = state.agenda[0]
+    return _HANDLERS[what](_Place(state, irs, values, path))
+
+
+class _Place:
+    """Where a decision is made: the node or frame at the head of the agenda, and what is known there."""
+
+    def __init__(self, state: State, irs: Graphs, values: Values, path: str) -> None:
+        self.state = state
+        self.irs = irs
+        self.values = values
+        self.path = path
+        self.frame, self.name = paths.split(path)
+
+    @property
+    def node(self) -> NodeIR:
+        return graph_of(self.state, self.irs, self.frame).nodes[self.name]
+
+    @property
+    def node_type(self) -> NodeType:
+        return node_types()[self.node.type]
+
+    @property
+    def activation(self) -> Activation:
+        return self.state.active[self.path]
+
+    def scope(self, extra: dict[str, Any] | None = None) -> Callable[[Part], dict[str, Any]]:
+        return lambda part: variables(self.state, self.values, self.frame, part, extra)
+
+    def resolver(self, extra: dict[str, Any] | None = None) -> NodeResolver:
+        return NodeResolver(self.node.config, self.scope(extra), truth)
+
+    def store(self, value: Any, what: str) -> Value:
+        return self.values.store(value, max_bytes=self.state.limits.max_value_bytes, what=what)
+
+    def due(self) -> int | None:
+        """When the node's own timeout ends, for nodes that no worker watches."""
+        timeout = self.node.timeout
+        return None if timeout is None else self.state.now + round(timeout * MICROSECONDS)
+
+
+def truth(condition: Expression, scope: dict[str, Any]) -> bool:
+    """The value of a condition. Raises AobError when it is not a boolean."""
+    verdict = condition.evaluate(scope)
+    if not isinstance(verdict, bool):
+        raise AobError(
+            "expression_not_boolean",
+            f"The condition {condition.source!r} gives {str(verdict)[:100]!r}, which is neither true nor false.",
+            condition.pointer,
+            "Compare the value with something.",
+        )
+    return verdict
+
+
+# Starting
+
+
+def _start(place: _Place) -> Decision:
+    try:
+        return _begin(place)
+    except AobError as error:
+        return _failed(place, error.as_dict())
+
+
+def _begin(place: _Place) -> Decision:
+    node, node_type = place.node, place.node_type
+    if node.type == "fail":
+        resolve = place.resolver()
+        return _failed(place, {"code": str(resolve("code") or "failed"), "message": str(resolve("message"))})
+    if node_type.is_task:
+        config = place.store(place.resolver().whole(), f"The config of node {place.path!r}")
+        return "TaskScheduled", place.path, put({"attempt": 1}, "input", config)
+    if node_type.run is not None:
+        outcome = node_type.run(place.resolver())
+        more = {"log": {"level": outcome.log[0], "message": outcome.log[1]}} if outcome.log else {}
+        return _completed(place, outcome.output, outcome.port, more)
+    return _BEGINNINGS[node.type](place)
+
+
+def _begin_delay(place: _Place) -> Decision:
+    resolve = place.resolver()
+    duration = resolve("for")
+    if duration is not None:
+        due = place.state.now + round(parse_duration(str(duration)) * MICROSECONDS)
+    else:
+        due = round(parse_instant(str(resolve("until"))) * MICROSECONDS)
+    return "NodeWaiting", place.path, {"kind": "delay", "due": due, "until": instant(due)}
+
+
+def _begin_signal(place: _Place) -> Decision:
+    resolve = place.resolver()
+    data: dict[str, Any] = {"kind": "signal", "name": str(resolve("name"))}
+    timeout = resolve("timeout")
+    due = place.due()
+    if timeout is not None:
+        own = place.state.now + round(parse_duration(str(timeout)) * MICROSECONDS)
+        due = own if due is None else min(due, own)
+    if due is not None:
+        data |= {"due": due, "until": instant(due)}
+    return "NodeWaiting", place.path, data
+
+
+def _begin_map(place: _Place) -> Decision:
+    resolve = place.resolver()
+    items = resolve("items")
+    if not isinstance(items, list):
+        raise AobError(
+            "map_items_not_list",
+            f"The items of {place.path!r} are {_kind(items)}, not a list.",
+            f"{place.node.pointer}/config/items",
+            "Give a list, for instance keys(value) for a map.",
+        )
+    bound = min(place.state.limits.max_items, place.irs(place.state.version).max_items or len(items))
+    if len(items) > bound:
+        raise LimitExceeded(
+            "limit_max_items",
+            f"The map {place.path!r} has {len(items)} items; the limit is {bound}.",
+            f"{place.node.pointer}/config/items",
+            "Raise limits.max_items in the document or AOB_MAX_ITEMS.",
+        )
+    data: dict[str, Any] = {
+        "count": len(items),
+        "concurrency": resolve.config.get("max_concurrency", DEFAULT_CONCURRENCY),
+        "collect": resolve.config.get("on_item_error") == "collect",
+    }
+    if (due := place.due()) is not None:
+        data["due"] = due
+    return "MapStarted", place.path, put(data, "items", place.store(items, f"The items of {place.path!r}"))
+
+
+def _begin_loop(place: _Place) -> Decision:
+    return _iterate_from(place, 0, None)
+
+
+def _begin_subworkflow(place: _Place) -> Decision:
+    resolve = place.resolver()
+    wanted = resolve.config["workflow"]
+    version = place.state.pins.get(wanted)
+    if version is None:
+        raise AobError(
+            "subworkflow_unknown",
+            f"The workflow {wanted!r} was not known when this run started.",
+            f"{place.node.pointer}/config/workflow",
+            "Push the workflow, then start a new run.",
+        )
+    inputs = resolve("inputs")
+    child = uuid5(UUID(place.state.run_id), place.path)
+    data: dict[str, Any] = {"child": str(child), "workflow": wanted, "version": version}
+    if (due := place.due()) is not None:
+        data["due"] = due
+    value = place.store({} if inputs is None else inputs, f"The inputs of {place.path!r}")
+    return "ChildStarted", place.path, put(data, "inputs", value)
+
+
+_BEGINNINGS: dict[str, Callable[[_Place], Decision]] = {
+    "delay": _begin_delay,
+    "signal": _begin_signal,
+    "map": _begin_map,
+    "loop": _begin_loop,
+    "subworkflow": _begin_subworkflow,
+}
+
+
+# Going on
+
+
+def _skip(place: _Place) -> Decision:
+    return "NodeSkipped", place.path, {}
+
+
+def _finish(place: _Place) -> Decision:
+    """A result, a timer or the last item arrived for an active node."""
+    try:
+        return _conclude(place)
+    except AobError as error:
+        return _failed(place, error.as_dict())
+
+
+def _conclude(place: _Place) -> Decision:
+    activation = place.activation
+    result = activation.result
+    if result is None:
+        output = [None if value is None else place.values.load(value) for value in activation.results]
+        return _completed(place, output, "out")
+    what = result[0]
+    if what == "timer":
+        return _timer_ended(place)
+    if what == "lost":
+        if activation.losses >= retries.MAX_LOSSES:
+            message = f"The worker was lost {activation.losses} times while it executed this node."
+            return _failed(place, {"code": "worker_lost", "message": message}, dead_letter=True)
+        return "TaskScheduled", place.path, _next_attempt(place)
+    if what == "failed":
+        return _attempt_failed(place, result[1], result[2])
+    output = place.values.load(result[1])
+    schema = place.node.payload_schema
+    if activation.kind == "signal" and schema is not None:
+        faults = schema.problems(output, pointer="", limit=1)
+        if faults:
+            message = f"The payload of signal {activation.name!r} does not fit its schema: {faults[0].message}"
+            return _failed(place, {"code": "signal_payload_invalid", "message": message})
+    taken = _taken(place, "out", output)
+    return "NodeCompleted", place.path, {"port": "out", "taken": taken}
+
+
+def _timer_ended(place: _Place) -> Decision:
+    activation = place.activation
+    if activation.kind == "delay":
+        return _completed(place, instant(place.state.now), "out")
+    if activation.kind == "signal":
+        if place.node.leaves_by("timed_out"):
+            return _completed(place, None, "timed_out")
+        message = f"No signal {activation.name!r} came in time."
+        return _failed(place, {"code": "signal_timed_out", "message": message})
+    message = f"The node {place.path!r} took longer than its timeout."
+    return _failed(place, {"code": "timeout", "message": message})
+
+
+def _attempt_failed(place: _Place, error: dict[str, Any], jitter: float) -> Decision:
+    activation = place.activation
+    if activation.kind != "task":
+        return _failed(place, error)
+    policy = retry_policy(place.state, place.path, place.node.retry)
+    scope = place.scope()(policy.on) if isinstance(policy.on, Expression) else {}
+    if not retries.wants_retry(policy, error, activation.failures, scope):
+        return _failed(place, error, dead_letter=True)
+    due = place.state.now + retries.delay(policy, error, activation.failures, jitter)
+    data = {"attempt": activation.attempt + 1, "due": due, "until": instant(due), "because": error["code"]}
+    return "RetryScheduled", place.path, data
+
+
+def retry_policy(state: State, path: str, default: RetryIR) -> RetryIR:
+    """The policy in force for a node: the operator's override for this run, or the document's."""
+    override = state.retries.get(path) or state.retries.get(paths.graph_key(path))
+    return default if override is None else compile_retry(override)
+
+
+def _retry(place: _Place) -> Decision:
+    return "TaskScheduled", place.path, _next_attempt(place)
+
+
+def _next_attempt(place: _Place) -> dict[str, Any]:
+    return {"attempt": place.activation.attempt + 1, "input_seq": place.activation.input_seq}
+
+
+def _route(place: _Place) -> Decision:
+    """A patch drew new edges from a node that has ended: they are decided on its recorded output."""
+    frame = place.state.frames[place.frame]
+    fresh = [edge for edge in place.node.outgoing if edge.id not in frame.edges]
+    value = frame.outputs.get(place.name)
+    taken: list[str] = []
+    if frame.nodes[place.name] == "done" and value is not None:
+        output = place.values.load(value)
+        chosen = _taken(place, "out", output)
+        taken = [edge.id for edge in fresh if edge.id in chosen]
+    return "NodeRouted", place.path, {"taken": taken}
+
+
+# Frames
+
+
+def _end(place: _Place) -> Decision:
+    """Every node of a frame has ended."""
+    frame_path = place.path
+    graph = graph_of(place.state, place.irs, frame_path)
+    frame = place.state.frames[frame_path]
+    try:
+        if graph.output is not None:
+            output = graph.output.evaluate(variables(place.state, place.values, frame_path, graph.output))
+        else:
+            ended = (name for name in graph.ends if name in frame.outputs)
+            output = {name: place.values.load(frame.outputs[name]) for name in ended}
+        data = put({}, "output", place.store(output, "The output"))
+    except AobError as error:
+        if not frame_path:
+            return "RunFailed", None, {"error": error.as_dict()}
+        return _item_failed(place, error.as_dict())
+    if not frame_path:
+        return "RunCompleted", None, data
+    owner = place.state.active[paths.owner(frame_path)[0]]
+    return "ItemCompleted" if owner.kind == "map" else "IterationCompleted", frame_path, data
+
+
+def _item(place: _Place) -> Decision:
+    error = place.state.frames[place.path].error
+    return _item_failed(place, error or {})
+
+
+def _item_failed(place: _Place, error: dict[str, Any]) -> Decision:
+    path, index = paths.owner(place.path)
+    activation = place.state.active[path]
+    if activation.kind == "map" and activation.collect:
+        return "ItemFailed", place.path, {"error": error}
+    what = "Item" if activation.kind == "map" else "Iteration"
+    message = f"{what} {index} of {path!r} failed: {error.get('message')}"
+    code = "item_failed" if activation.kind == "map" else "iteration_failed"
+    owner = _Place(place.state, place.irs, place.values, path)
+    return _failed(owner, {"code": code, "message": message, "cause": error})
+
+
+def _iterate(place: _Place) -> Decision:
+    activation = place.activation
+    try:
+        return _iterate_from(place, activation.iteration, activation.last)
+    except AobError as error:
+        return _failed(place, error.as_dict())
+
+
+def _iterate_from(place: _Place, iteration: int, last: Value | None) -> Decision:
+    config = place.node.config
+    output = None if last is None else place.values.load(last)
+    condition = config.parts["while"]
+    assert isinstance(condition, Expression)
+    if not truth(condition, place.scope({"iteration": iteration, "last": output})(condition)):
+        return _completed(place, output, "out")
+    bound = config.literal["max_iterations"]
+    if iteration >= bound:
+        raise LimitExceeded(
+            "limit_max_iterations",
+            f"The loop {place.path!r} still wants to go on after {bound} iterations.",
+            f"{place.node.pointer}/config/max_iterations",
+            "Raise max_iterations, or correct the condition.",
+        )
+    data: dict[str, Any] = {}
+    if iteration == 0 and (due := place.due()) is not None:
+        data["due"] = due
+    return "IterationStarted", paths.frame_of(place.path, iteration), data
+
+
+# Ending a node
+
+
+def _completed(place: _Place, output: Any, port: str, more: dict[str, Any] | None = None) -> Decision:
+    value = place.store(output, f"The output of node {place.path!r}")
+    taken = _taken(place, port, output)
+    return "NodeCompleted", place.path, put({"port": port, "taken": taken, **(more or {})}, "output", value)
+
+
+def _failed(place: _Place, error: dict[str, Any], *, dead_letter: bool = False) -> Decision:
+    """A node failed for good: what its `on_failure` or its `error` edge makes of it."""
+    node = place.node
+    data: dict[str, Any] = {"error": error, "handled": "fail"}
+    try:
+        if node.on_failure == "error":
+            data |= {"handled": "error", "taken": _taken(place, "error", {"error": error})}
+        elif node.on_failure == "skip":
+            data["handled"] = "skip"
+        elif node.on_failure == "continue" and node.continue_with is not None:
+            output = node.continue_with.evaluate(place.scope({"error": error})(node.continue_with))
+            value = place.store(output, f"The output of node {place.path!r}")
+            data |= {"handled": "continue", "taken": _taken(place, "out", output)}
+            put(data, "output", value)
+    except AobError as second:
+        data = {"error": {**second.as_dict(), "cause": error}, "handled": "fail"}
+    if dead_letter and data["handled"] == "fail":
+        data["dead_letter"] = True
+    return "NodeFailed", place.path, data
+
+
+def _taken(place: _Place, port: str, output: Any) -> list[str]:
+    """The outgoing edges that are taken when the node leaves by this port with this output."""
+    scope = place.scope({"output": output})
+    inner = _with_own_output(place, output)
+    return [
+        edge.id
+        for edge in place.node.outgoing
+        if edge.port == port and (edge.when is None or truth(edge.when, inner(scope(edge.when), edge.when)))
+    ]
+
+
+def _with_own_output(place: _Place, output: Any) -> Callable[[dict[str, Any], Part], dict[str, Any]]:
+    """An edge may also call the node's output by its name, though the node has not ended yet."""
+
+    def add(found: dict[str, Any], part: Part) -> dict[str, Any]:
+        if "nodes" in found and (part.node_refs is None or place.name in part.node_refs):
+            found["nodes"] = {**found["nodes"], place.name: output}
+        return found
+
+    return add
+
+
+def _kind(value: Any) -> str:
+    names = {dict: "a map", str: "a string", bool: "a boolean", int: "a number", float: "a number"}
+    return names.get(type(value), "null")
+
+
+_HANDLERS: dict[str, Callable[[_Place], Decision]] = {
+    "start": _start,
+    "skip": _skip,
+    "finish": _finish,
+    "retry": _retry,
+    "route": _route,
+    "end": _end,
+    "item": _item,
+    "iterate": _iterate,
+}
+
+__all__ = ["Decision", "advance", "decide", "get", "retry_policy", "truth"]

@@ -1,0 +1,332 @@
+"""CEL expressions: compiled once, evaluated on exactly the data that they name, never anything but data.
+
+The engine is Google's CEL in C++ (`cel-expr-python`); there is no way from an expression to a host object
+(law 9, hazard S1). Beside the standard: mixed whole and fractional arithmetic, and `functions.FUNCTIONS`.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+from datetime import datetime, timedelta
+from functools import cache, lru_cache
+from typing import Any
+
+import msgspec
+from cel_expr_python import cel
+from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_optional, ext_strings
+
+from workflows.core.durations import format_duration
+from workflows.core.errors import AobError
+from workflows.core.functions import FUNCTIONS, MAX_TEXT
+
+ROOTS = frozenset({"inputs", "nodes", "run", "item", "index", "iteration", "last", "output", "error", "attempt"})
+MAX_SOURCE = 10_000
+MAX_NESTING = 60
+MAX_COMPREHENSION = 9_000
+"""So many elements a list may have in an expression with map, filter, all or exists: the engine copies the
+result for each element, so the cost grows with the square."""
+
+_COMPREHENSION = re.compile(r"\.\s*(map|filter|all|exists|exists_one|transformList|transformMap)\s*\(")
+_LEXEME = re.compile(
+    r"""
+    (?P<comment>//[^\n]*)
+  | (?P<text>[bB]?[rR]?(?:\"\"\"(?:\\.|[^\\])*?\"\"\"|'''(?:\\.|[^\\])*?'''|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'))
+  | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
+  | (?P<number>[0-9][0-9A-Za-z_.]*)
+  | (?P<space>\s+)
+  | (?P<other>.)
+    """,
+    re.VERBOSE | re.DOTALL,
+)
+
+
+class ExpressionError(AobError):
+    """An expression that cannot be compiled or evaluated."""
+
+
+class Expression(msgspec.Struct, frozen=True, eq=False):
+    """A compiled expression. `node_refs` are the ids used as `nodes.<id>`; None when `nodes` is used whole."""
+
+    source: str
+    pointer: str
+    roots: frozenset[str]
+    node_refs: frozenset[str] | None
+    program: Any
+    loops: bool
+
+    def evaluate(self, variables: Mapping[str, Any]) -> Any:
+        """The value as JSON. Raises ExpressionError and nothing else."""
+        data = {name: variables[name] for name in self.roots if name in variables}
+        if self.loops:
+            self._check_lists(data)
+        try:
+            value = self.program.eval(data=data)
+            if value.type() == cel.Type.ERROR:
+                raise self._failed(str(value.plain_value()))
+            return self._as_json(value.plain_value())
+        except (RuntimeError, TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise self._failed(str(error)) from None
+
+    def _failed(self, reason: str) -> ExpressionError:
+        text = _readable(reason)
+        code = "expression_limit" if "budget" in reason else "expression_failed"
+        hint = None
+        if "Unable to convert" in text:
+            text = "the result is not JSON (an optional? use orValue(…))"
+        if "construction from null" in text:
+            text = "a text in the data is not valid Unicode"
+        if "no field or key" in text:
+            hint = "Test with has(…), or use get(value, 'path', default)."
+        return ExpressionError(code, f"{_short(self.source)} failed: {text}", self.pointer, hint)
+
+    def _check_lists(self, data: Any) -> None:
+        work = [data]
+        while work:
+            part = work.pop()
+            if isinstance(part, dict):
+                work.extend(part.values())
+            elif isinstance(part, list):
+                if len(part) > MAX_COMPREHENSION:
+                    raise ExpressionError(
+                        "expression_limit",
+                        f"{_short(self.source)} goes over a list of {len(part)} elements; the limit is "
+                        f"{MAX_COMPREHENSION}.",
+                        self.pointer,
+                        "Use where(), pluck(), group(), countBy() or sum(), a map node, or a function node.",
+                    )
+                work.extend(item for item in part[:50] if isinstance(item, (dict, list)))
+
+    def _as_json(self, value: Any) -> Any:
+        if value is None or isinstance(value, (bool, int, str)):
+            return value
+        if isinstance(value, float):
+            if not math.isfinite(value):
+                raise self._failed("the result is not a finite number (was something divided by zero?)")
+            return value
+        if isinstance(value, list):
+            return [self._as_json(item) for item in value]
+        if isinstance(value, dict):
+            for key in value:
+                if not isinstance(key, str):
+                    raise self._failed(f"the key {key!r} of a map is not text; use string()")
+            return {key: self._as_json(item) for key, item in value.items()}
+        if isinstance(value, datetime):
+            return value.isoformat().replace("+00:00", "Z")
+        if isinstance(value, timedelta):
+            return format_duration(value.total_seconds())
+        if isinstance(value, (bytes, bytearray)):
+            raise self._failed("the result is bytes; use base64.encode(…)")
+        raise self._failed(f"the result ({type(value).__name__}) is not JSON")
+
+
+def compile_expression(source: str, *, pointer: str, allowed: frozenset[str]) -> Expression:
+    """The compiled expression. Raises ExpressionError for bad syntax and for names that are not in scope."""
+    if len(source) > MAX_SOURCE:
+        raise ExpressionError(
+            "expression_limit", f"The expression has {len(source)} characters; the limit is {MAX_SOURCE}.", pointer
+        )
+    if not source.strip():
+        raise ExpressionError("expression_syntax", "The expression is empty.", pointer, "Write CEL, for instance inputs.x.")
+    try:
+        program, roots, node_refs = _compile(source, allowed)
+    except AobError as error:
+        raise ExpressionError(error.code, error.message, pointer, error.hint) from None
+    return Expression(source, pointer, roots, node_refs, program, bool(_COMPREHENSION.search(source)))
+
+
+@lru_cache(maxsize=20_000)
+def _compile(source: str, allowed: frozenset[str]) -> tuple[Any, frozenset[str], frozenset[str] | None]:
+    lexemes = _lexemes(source)
+    roots = _root_names(lexemes)
+    _check_scope(source, roots, allowed)
+    environment = _environment(allowed)
+    try:
+        try:
+            program = environment.compile(source)
+        except RuntimeError as error:
+            # CEL's checker wants both branches of a conditional to have one type; JSON needs no such rule.
+            if "no matching overload" not in str(error) or "undeclared" in str(error):
+                raise
+            program = environment.compile(source, disable_check=True)
+    except (RuntimeError, UnicodeEncodeError, ValueError) as error:
+        raise _compile_error(source, str(error), allowed) from None
+    return program, frozenset(roots & ROOTS), _node_references(lexemes)
+
+
+def _compile_error(source: str, reason: str, allowed: frozenset[str]) -> ExpressionError:
+    undeclared = re.search(r"undeclared reference to '([^']*)'", reason)
+    if undeclared:
+        return ExpressionError(
+            "expression_unknown_name",
+            f"{_short(source)} uses {undeclared.group(1)!r}, which is neither in scope nor a function.",
+            hint=f"In scope here: {', '.join(sorted(allowed))}.",
+        )
+    first = re.sub(r"\s+", " ", reason.split("\n")[0].replace("INVALID_ARGUMENT: ERROR: ", ""))
+    return ExpressionError("expression_syntax", f"{_short(source)} is not CEL: {first[:300]}")
+
+
+def _check_scope(source: str, roots: set[str], allowed: frozenset[str]) -> None:
+    for name in sorted((roots & ROOTS) - allowed):
+        raise ExpressionError(
+            "expression_unknown_name",
+            f"{_short(source)} uses {name!r}, which is not in scope here.",
+            hint=f"In scope here: {', '.join(sorted(allowed))}.",
+        )
+
+
+def _lexemes(source: str) -> list[tuple[str, str]]:
+    found = [
+        (match.lastgroup or "other", match.group())
+        for match in _LEXEME.finditer(source)
+        if match.lastgroup not in ("comment", "space")
+    ]
+    depth = 0
+    for kind, text in found:
+        depth += (text in "([{") - (text in ")]}") if kind == "other" else 0
+        if depth > MAX_NESTING:
+            raise ExpressionError("expression_limit", f"The expression is nested deeper than {MAX_NESTING}.")
+    return found
+
+
+def _root_names(lexemes: list[tuple[str, str]]) -> set[str]:
+    return {
+        text
+        for place, (kind, text) in enumerate(lexemes)
+        if kind == "name" and (place == 0 or lexemes[place - 1][1] not in (".", "?."))
+    }
+
+
+def _node_references(lexemes: list[tuple[str, str]]) -> frozenset[str] | None:
+    """The ids in `nodes.<id>` and `nodes["id"]`; None when `nodes` is used in any other way."""
+    ids = set()
+    for place, (kind, text) in enumerate(lexemes):
+        if kind != "name" or text != "nodes" or (place and lexemes[place - 1][1] == "."):
+            continue
+        after = lexemes[place + 1 : place + 5]
+        texts = [lexeme[1] for lexeme in after]
+        if texts[:2] == [".", "?"]:
+            del after[1], texts[1]
+        if len(after) >= 2 and texts[0] == "." and after[1][0] == "name" and texts[2:3] != ["("]:
+            ids.add(texts[1])
+        elif len(after) >= 3 and texts[0] == "[" and after[1][0] == "text" and texts[2] == "]":
+            ids.add(texts[1].strip("\"'"))
+        else:
+            return None
+    return frozenset(ids)
+
+
+def _readable(reason: str) -> str:
+    missing = re.search(r"Key not found in map : (.*)", reason)
+    if missing:
+        return f"there is no field or key {missing.group(1)}"
+    mixed = re.search(r"No matching overloads found : (.*)", reason)
+    if mixed:
+        return f"these types do not go together: {mixed.group(1)}"
+    return re.sub(r"^[A-Z_]+: |\s*\[[A-Z_]+\]$", "", reason)[:300]
+
+
+def _short(source: str) -> str:
+    text = re.sub(r"\s+", " ", source)
+    return f"`{text if len(text) <= 120 else text[:117] + '…'}`"
+
+
+@cache
+def _environment(allowed: frozenset[str]) -> Any:
+    return cel.NewEnv(
+        variables={name: cel.Type.DYN for name in sorted(allowed)},
+        extensions=[
+            cel.CelExtension("aob", [*_arithmetic(), *_functions()]),
+            ext_strings.ExtStrings(),
+            ext_math.ExtMath(),
+            ext_encoders.ExtEncoders(),
+            ext_bindings.ExtBindings(),
+            ext_optional.ExtOptional(),
+        ],
+    )
+
+
+def _divide(first: float, second: float) -> float:
+    if second == 0:
+        raise ValueError("divide by zero")
+    return first / second
+
+
+def _arithmetic() -> list[Any]:
+    """Overloads for a whole number with a fraction, which CEL leaves out."""
+    operators = {
+        "_+_": lambda a, b: a + b,
+        "_-_": lambda a, b: a - b,
+        "_*_": lambda a, b: a * b,
+        "_/_": _divide,
+        "_%_": lambda a, b: math.fmod(a, b) if b else _divide(a, b),
+    }
+    kinds = {"int": cel.Type.INT, "double": cel.Type.DOUBLE}
+    declared = []
+    for symbol, call in operators.items():
+        pairs = [("int", "double"), ("double", "int")]
+        if symbol == "_%_":
+            pairs.append(("double", "double"))
+        declared.append(
+            cel.FunctionDecl(
+                symbol,
+                [
+                    cel.Overload(
+                        id=f"aob_{symbol}_{a}_{b}",
+                        return_type=cel.Type.DOUBLE,
+                        parameters=[kinds[a], kinds[b]],
+                        impl=call,
+                    )
+                    for a, b in pairs
+                ],
+            )
+        )
+    return declared
+
+
+def _functions() -> list[Any]:
+    kinds = {
+        "string": cel.Type.STRING,
+        "int": cel.Type.INT,
+        "list": cel.Type.List(cel.Type.DYN),
+        "map": cel.Type.Map(cel.Type.DYN, cel.Type.DYN),
+        "dyn": cel.Type.DYN,
+    }
+    declared = []
+    for function in FUNCTIONS:
+        parameters = [kinds[name] for name in function.parameters]
+        forms = [("call", False), ("member", True)] if function.member else [("call", False)]
+        declared.append(
+            cel.FunctionDecl(
+                function.name,
+                [
+                    cel.Overload(
+                        id=f"aob_{function.name}_{form}",
+                        return_type=cel.Type.DYN,
+                        parameters=parameters,
+                        is_member=is_member,
+                        impl=_guarded(function.call),
+                    )
+                    for form, is_member in forms
+                ],
+            )
+        )
+    return declared
+
+
+def _guarded(call: Any) -> Any:
+    """Turns every failure of a function into the plain error that the engine expects."""
+
+    def run(*arguments: Any) -> Any:
+        try:
+            result = call(*arguments)
+        except AobError as error:
+            raise ValueError(error.message) from None
+        except (TypeError, KeyError, AttributeError, IndexError, OverflowError) as error:
+            raise ValueError(str(error)) from None
+        if isinstance(result, str) and len(result) > MAX_TEXT:
+            raise ValueError(f"the text would have {len(result)} characters; the limit is {MAX_TEXT}")
+        return result
+
+    return run

@@ -1,0 +1,24 @@
+"""`fail`: ends the run as failed."""
+
+from __future__ import annotations
+
+from workflows.nodes.registry import NodeType, config_object, template_string
+
+NODE_TYPE = NodeType(
+    name="fail",
+    kind="pure",
+    title="Fail",
+    help="Ends the run (or the map item) as failed with this message and code.",
+    icon="octagon-x",
+    category="Flow",
+    config_schema=config_object(
+        {
+            "message": template_string(title="Message"),
+            "code": template_string(title="Code", default="failed", maxLength=100),
+        },
+        ["message"],
+    ),
+    output_schema={"type": "null"},
+    ports=(),
+    example={"message": "Too many errors: {{ nodes.count.errors }}"},
+)

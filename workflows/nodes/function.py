@@ -1,0 +1,4 @@
+"""`function`"""
+CONFIG_SCHEMA: dict = {"type": "object"}
+OUTPUT_SCHEMA: dict = {}
+HELP = ""

@@ -1,0 +1,25 @@
+"""`subworkflow`: runs another workflow and gives its output."""
+
+from __future__ import annotations
+
+from workflows.nodes.registry import NodeType, config_object
+
+NODE_TYPE = NodeType(
+    name="subworkflow",
+    kind="structure",
+    title="Sub-workflow",
+    help="Starts a run of another workflow (`name` or `name@tag`; the version is fixed when this run starts), "
+    "waits for it, and gives its output. Cancelling this run cancels the child.",
+    icon="workflow",
+    category="Flow",
+    config_schema=config_object(
+        {
+            "workflow": {"type": "string", "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}(@[A-Za-z0-9_.-]{1,64})?$"},
+            "inputs": {"title": "Inputs", "description": "Any JSON object with expressions."},
+        },
+        ["workflow"],
+    ),
+    output_schema={},
+    parts={"workflow": "literal"},
+    example={"workflow": "send-invoice@stable", "inputs": {"order": "{{ inputs.order }}"}},
+)
