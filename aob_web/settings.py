@@ -170,9 +170,6 @@ AOB_MAX_ITEMS = int(os.environ.get("AOB_MAX_ITEMS", "100000"))
 AOB_MAX_BATCH = int(os.environ.get("AOB_MAX_BATCH", "1000"))
 """The most runs in one `runs/batch` request."""
 
-AOB_MAX_READY_RUNS = int(os.environ.get("AOB_MAX_READY_RUNS", "200000"))
-"""So many runs may wait for the coordinator before new ones get 503 with Retry-After."""
-
 AOB_RETENTION_DAYS = float(os.environ.get("AOB_RETENTION_DAYS", "0"))
 """Ended runs are deleted with their events after so many days; 0 keeps them for ever."""
 
@@ -189,14 +186,19 @@ AOB_STORAGE_URL = os.environ.get("AOB_STORAGE_URL", "")
 def _storage(url: str) -> dict[str, object]:
     if not url:
         return {
-            "BACKEND": "django.core.files.storage.FileSystemStorage",
-            "OPTIONS": {"location": str(AOB_HOME / "blobs"), "file_permissions_mode": 0o600},
+            "BACKEND": "runs.storage.DurableFileStorage",
+            "OPTIONS": {"location": str(AOB_HOME / "blobs")},
         }
     parts = urlsplit(url)
     options: dict[str, object] = {name: values[0] for name, values in parse_qs(parts.query).items()}
     return {
         "BACKEND": "storages.backends.s3.S3Storage",
-        "OPTIONS": {"bucket_name": parts.netloc, "location": parts.path.strip("/"), "file_overwrite": True, **options},
+        "OPTIONS": {
+            "bucket_name": parts.netloc,
+            "location": parts.path.strip("/"),
+            "file_overwrite": True,
+            **options,
+        },
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import pwd
 import shutil
@@ -113,10 +114,8 @@ class Postgres:
         parameters = f"host={self.socket} user=postgres password={self._superuser_password} dbname=postgres"
         with psycopg.connect(parameters, autocommit=True) as connection:
             for statement in statements:
-                try:
+                with contextlib.suppress(psycopg.errors.DuplicateObject, psycopg.errors.DuplicateDatabase):
                     connection.execute(statement)
-                except (psycopg.errors.DuplicateObject, psycopg.errors.DuplicateDatabase):
-                    pass
         (self.data / "aob.ready").touch()
 
     def _answers(self) -> bool:

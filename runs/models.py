@@ -117,7 +117,9 @@ class Task(models.Model):
         constraints = [models.UniqueConstraint(fields=["run_id", "node", "attempt"], name="task_once")]
         indexes = [
             models.Index(
-                fields=["plane", "priority", "id"], name="task_free", condition=models.Q(lease_until__isnull=True)
+                fields=["plane", "priority", "id"],
+                name="task_free",
+                condition=models.Q(lease_until__isnull=True),
             ),
             models.Index(fields=["lease_until"], name="task_lease", condition=models.Q(lease_until__isnull=False)),
         ]

@@ -41,7 +41,11 @@ class ApiToken(models.Model):
 
     @classmethod
     def issue(
-        cls, user: models.Model, name: str, scopes: tuple[str, ...] = SCOPES, lifetime: timedelta | None = None
+        cls,
+        user: models.Model,
+        name: str,
+        scopes: tuple[str, ...] = SCOPES,
+        lifetime: timedelta | None = None,
     ) -> str:
         """Makes a token and gives its text, which cannot be read again."""
         token = PREFIX + secrets.token_urlsafe(32)

@@ -15,7 +15,7 @@ from runs.core.events import Event
 from runs.core.fold import Graphs, apply, graph_of
 from runs.core.scope import NodeResolver, Part, instant, variables
 from runs.core.state import Activation, State
-from runs.core.values import Value, Values, get, put
+from runs.core.values import Value, Values, put
 from workflows.core.compile import compile_retry
 from workflows.core.durations import parse_duration, parse_instant
 from workflows.core.errors import AobError, LimitExceeded
@@ -28,17 +28,19 @@ MICROSECONDS = 1_000_000
 Decision = tuple[str, str | None, dict[str, Any]]
 
 
-def advance(state: State, irs: Graphs, values: Values, *, at: int, max_events: int) -> list[Event]:
-    """Makes decisions until nothing is left to decide or `max_events` are made; changes `state`.
+def advance(state: State, irs: Graphs, values: Values, log: list[Event], *, at: int, max_events: int) -> int:
+    """Appends decisions to `log` until nothing is left to decide or `max_events` are made; changes `state`.
 
-    `at` (microseconds) only stamps the events. The run goes on later where the bound cut it off.
+    `at` (microseconds) only stamps the events. Gives how many were made; the run goes on later where the
+    bound cut it off. State and log agree also when a value cannot be loaded and an AobError is raised.
     """
-    made: list[Event] = []
-    while len(made) < max_events and (decision := decide(state, irs, values)) is not None:
+    made = 0
+    while made < max_events and (decision := decide(state, irs, values)) is not None:
         kind, node, data = decision
         event = Event(state.seq + 1, kind, at, node, data)
         apply(state, event, irs)
-        made.append(event)
+        log.append(event)
+        made += 1
     return made
 
 
@@ -96,6 +98,11 @@ class _Place:
         """When the node's own timeout ends, for nodes that no worker watches."""
         timeout = self.node.timeout
         return None if timeout is None else self.state.now + round(timeout * MICROSECONDS)
+
+
+def routes(state: State, irs: Graphs, values: Values, path: str, port: str, output: Any) -> list[str]:
+    """The edges that a node's recorded output takes in the version in force. Raises AobError."""
+    return _taken(_Place(state, irs, values, path), port, output)
 
 
 def truth(condition: Expression, scope: dict[str, Any]) -> bool:
@@ -453,5 +460,3 @@ _HANDLERS: dict[str, Callable[[_Place], Decision]] = {
     "item": _item,
     "iterate": _iterate,
 }
-
-__all__ = ["Decision", "advance", "decide", "get", "retry_policy", "truth"]

@@ -23,6 +23,7 @@ FACTS = frozenset(
         "CancelRequested",
         "RetryOverridden",
         "PatchApplied",
+        "EngineFailed",
     }
 )
 DECISIONS = frozenset(

@@ -140,6 +140,12 @@ def _retry_overridden(state: State, event: Event, irs: Graphs) -> None:
     state.retries[event.node or ""] = event.data["retry"]
 
 
+def _engine_failed(state: State, event: Event, irs: Graphs) -> None:
+    """The shell could not carry this run on (a value that Postgres refuses, a lost blob): it ends as failed."""
+    state.paused = False
+    state.failure = {"node": event.node, "error": event.data["error"]}
+
+
 def _arrived(state: State, event: Event, result: list[Any]) -> None:
     path = event.node or ""
     state.active[path].result = result
@@ -376,9 +382,7 @@ def _make_ready(state: State, frame_path: str, frame: Frame, name: str) -> None:
     state.agenda.append(("start", paths.join(frame_path, name)))
 
 
-def _end_node(
-    state: State, irs: Graphs, path: str, status: str, value: Value | None, taken: Iterable[str]
-) -> None:
+def _end_node(state: State, irs: Graphs, path: str, status: str, value: Value | None, taken: Iterable[str]) -> None:
     activation = state.active.pop(path, None)
     state.timers.pop(path, None)
     if activation is not None and activation.kind in ("map", "loop"):
@@ -458,6 +462,7 @@ _TRANSITIONS: dict[str, Callable[[State, Event, Graphs], None]] = {
     "CancelRequested": _cancel_requested,
     "RetryOverridden": _retry_overridden,
     "PatchApplied": _patch_applied,
+    "EngineFailed": _engine_failed,
     "TaskScheduled": _task_scheduled,
     "RetryScheduled": _retry_scheduled,
     "NodeCompleted": _node_completed,

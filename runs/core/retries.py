@@ -25,7 +25,9 @@ def wants_retry(policy: RetryIR, error: dict[str, Any], failures: int, variables
     verdict = policy.on.evaluate({**variables, "error": error, "attempt": failures})
     if not isinstance(verdict, bool):
         raise AobError(
-            "expression_not_boolean", f"The retry condition {policy.on.source!r} gives {verdict!r}.", policy.on.pointer
+            "expression_not_boolean",
+            f"The retry condition {policy.on.source!r} gives {verdict!r}.",
+            policy.on.pointer,
         )
     return verdict
 

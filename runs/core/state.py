@@ -125,8 +125,6 @@ def public_status(state: State) -> str:
         return state.status
     if state.paused:
         return "paused"
-    if state.agenda or any(
-        activation.kind == "task" and not activation.retrying for activation in state.active.values()
-    ):
+    if state.agenda or any(activation.kind == "task" and not activation.retrying for activation in state.active.values()):
         return "running"
     return "waiting" if state.active else "running"

@@ -65,10 +65,14 @@ class Engine:
     def advance(self) -> None:
         while True:
             made = advance(
-                self.state, self.irs.__getitem__, self.values, at=self.now, max_events=self.slice_size
+                self.state,
+                self.irs.__getitem__,
+                self.values,
+                self.log,
+                at=self.now,
+                max_events=self.slice_size,
             )
-            self.log.extend(made)
-            if len(made) < self.slice_size:
+            if made < self.slice_size:
                 return
 
     def waiting_tasks(self) -> list[str]:

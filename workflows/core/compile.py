@@ -118,7 +118,10 @@ def _graph(work: _Build, source: Mapping[str, Any], pointer: str, key: str, scop
         work.problems.extend(graph.check_cycles(successors, order, pointer))
         if all(predecessors.values()):
             work.problem(
-                f"{pointer}/nodes", "no_entry", "No node can start: every node has an incoming edge.", "Break the cycle."
+                f"{pointer}/nodes",
+                "no_entry",
+                "No node can start: every node has an incoming edge.",
+                "Break the cycle.",
             )
     before = graph.ancestors(order, predecessors)
     for name in nodes:
@@ -166,7 +169,10 @@ def _edges(
         when = None
         if "when" in edge:
             inner = Scope(
-                scope.roots | {"output"}, scope.outer | before[source] | {source}, scope.taken_ids, scope.depth
+                scope.roots | {"output"},
+                scope.outer | before[source] | {source},
+                scope.taken_ids,
+                scope.depth,
             )
             when = _expression(work, edge["when"], f"{place}/when", inner, nodes)
         port = edge.get("port", "out")
@@ -247,7 +253,10 @@ def _node(
         on_failure = "error"
     if "cache" in node and node["cache"]["policy"] != "off":
         work.problem(
-            f"{place}/cache", "cache_inactive", "Results are not cached yet; `cache` has no effect.", severity="warning"
+            f"{place}/cache",
+            "cache_inactive",
+            "Results are not cached yet; `cache` has no effect.",
+            severity="warning",
         )
     return NodeIR(
         id=name,
@@ -268,9 +277,7 @@ def _node(
     )
 
 
-def _body(
-    work: _Build, body: Mapping[str, Any], place: str, key: str, scope: Scope, node_type: NodeType
-) -> None:
+def _body(work: _Build, body: Mapping[str, Any], place: str, key: str, scope: Scope, node_type: NodeType) -> None:
     from workflows.core.validate import body_problems
 
     if scope.depth + 1 > work.limits.max_body_depth:
@@ -353,7 +360,10 @@ def _check_by_type(
         for number, name in enumerate(names):
             if name in names[:number]:
                 work.problem(
-                    f"{place}/cases/{number}/name", "case_doubled", f"There are two cases {name!r}.", "Rename one."
+                    f"{place}/cases/{number}/name",
+                    "case_doubled",
+                    f"There are two cases {name!r}.",
+                    "Rename one.",
                 )
 
 
@@ -362,9 +372,7 @@ def _constant(compiled: CompiledConfig, key: str) -> bool:
     return isinstance(part, Template) and part.constant
 
 
-def _join(
-    work: _Build, node: Mapping[str, Any], incoming: tuple[EdgeIR, ...], place: str
-) -> tuple[int, bool]:
+def _join(work: _Build, node: Mapping[str, Any], incoming: tuple[EdgeIR, ...], place: str) -> tuple[int, bool]:
     join = node.get("join", "all")
     if join == "all":
         return 1, True
@@ -438,9 +446,7 @@ def _duration(work: _Build, text: Any, pointer: str) -> float | None:
         return None
 
 
-def _expression(
-    work: _Build, source: str, pointer: str, scope: Scope, siblings: Mapping[str, Any]
-) -> Expression | None:
+def _expression(work: _Build, source: str, pointer: str, scope: Scope, siblings: Mapping[str, Any]) -> Expression | None:
     text = source.strip()
     if text.startswith("{{") and text.endswith("}}"):
         text = text[2:-2].strip()
@@ -453,9 +459,7 @@ def _expression(
     return expression
 
 
-def _template(
-    work: _Build, value: Any, pointer: str, scope: Scope, siblings: Mapping[str, Any]
-) -> Template | None:
+def _template(work: _Build, value: Any, pointer: str, scope: Scope, siblings: Mapping[str, Any]) -> Template | None:
     try:
         template = compile_template(value, pointer=pointer, allowed=scope.roots)
     except TemplateErrors as errors:
@@ -483,5 +487,6 @@ def _check_references(
                 pointer,
                 "unknown_node",
                 f"The expression uses nodes.{name}, but there is no node {name!r}.",
-                nearest(name, scope.outer) or "Nodes that come before: " + (", ".join(sorted(scope.outer)[:20]) or "none"),
+                nearest(name, scope.outer)
+                or "Nodes that come before: " + (", ".join(sorted(scope.outer)[:20]) or "none"),
             )

@@ -138,7 +138,10 @@ DOCUMENT_SCHEMA: dict[str, Any] = {
     "properties": {
         "name": {"type": "string", "pattern": NAME_PATTERN},
         "description": {"type": "string", "maxLength": 10_000},
-        "inputs": {"type": ["object", "boolean"], "description": "JSON Schema (draft 2020-12) of the inputs."},
+        "inputs": {
+            "type": ["object", "boolean"],
+            "description": "JSON Schema (draft 2020-12) of the inputs.",
+        },
         **GRAPH_PROPERTIES,
         "limits": {
             "type": "object",

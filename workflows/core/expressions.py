@@ -125,10 +125,14 @@ def compile_expression(source: str, *, pointer: str, allowed: frozenset[str]) ->
     """The compiled expression. Raises ExpressionError for bad syntax and for names that are not in scope."""
     if len(source) > MAX_SOURCE:
         raise ExpressionError(
-            "expression_limit", f"The expression has {len(source)} characters; the limit is {MAX_SOURCE}.", pointer
+            "expression_limit",
+            f"The expression has {len(source)} characters; the limit is {MAX_SOURCE}.",
+            pointer,
         )
     if not source.strip():
-        raise ExpressionError("expression_syntax", "The expression is empty.", pointer, "Write CEL, for instance inputs.x.")
+        raise ExpressionError(
+            "expression_syntax", "The expression is empty.", pointer, "Write CEL, for instance inputs.x."
+        )
     try:
         program, roots, node_refs = _compile(source, allowed)
     except AobError as error:
@@ -235,7 +239,7 @@ def _short(source: str) -> str:
 @cache
 def _environment(allowed: frozenset[str]) -> Any:
     return cel.NewEnv(
-        variables={name: cel.Type.DYN for name in sorted(allowed)},
+        variables=dict.fromkeys(sorted(allowed), cel.Type.DYN),
         extensions=[
             cel.CelExtension("aob", [*_arithmetic(), *_functions()]),
             ext_strings.ExtStrings(),

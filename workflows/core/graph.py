@@ -101,7 +101,12 @@ def check_edges(nodes: Mapping[str, Any], edges: Mapping[str, Any], pointer: str
         key = (edge["from"], edge["to"], edge.get("port", "out"), edge.get("when"))
         if key in seen:
             problems.append(
-                Problem(place, "edge_doubled", f"Edge {name!r} says the same as edge {seen[key]!r}.", "Remove one.")
+                Problem(
+                    place,
+                    "edge_doubled",
+                    f"Edge {name!r} says the same as edge {seen[key]!r}.",
+                    "Remove one.",
+                )
             )
         seen.setdefault(key, name)
     return problems

@@ -117,9 +117,7 @@ def _remote_reference(source: Any, pointer: str) -> AobError | None:
 
 
 def _problem(error: Any, pointer: str) -> AobError:
-    place = pointer + "".join(
-        "/" + str(key).replace("~", "~0").replace("/", "~1") for key in error.instance_path
-    )
+    place = pointer + "".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in error.instance_path)
     keyword = str(error.schema_path[-1]) if error.schema_path else "false"
     words = {"additionalProperties": "unknown_field", "required": "field_missing", "type": "wrong_type"}
     return SchemaError(words.get(keyword, f"schema_{_snake(keyword)}"), _short(error.message), place)

@@ -29,7 +29,9 @@ def decode(data: bytes | str, *, max_bytes: int = MAX_BYTES, max_depth: int = MA
     """The value that the JSON text stands for. Raises JsonError."""
     if len(data) > max_bytes:
         raise JsonError(
-            "json_too_large", f"The JSON text has {len(data)} bytes; the limit is {max_bytes}.", hint="Send less."
+            "json_too_large",
+            f"The JSON text has {len(data)} bytes; the limit is {max_bytes}.",
+            hint="Send less.",
         )
     text = _text(data)
     try:
@@ -127,9 +129,7 @@ def _constant(name: str) -> float:
 
 
 def _integer_range(digits: str, pointer: str | None = None) -> JsonError:
-    return JsonError(
-        "json_integer_range", f"The integer {digits} does not fit 64 bits.", pointer, "Send it as a string."
-    )
+    return JsonError("json_integer_range", f"The integer {digits} does not fit 64 bits.", pointer, "Send it as a string.")
 
 
 def _too_deep(max_depth: int, pointer: str | None = None) -> JsonError:

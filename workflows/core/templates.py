@@ -65,19 +65,19 @@ def compile_template(value: Any, *, pointer: str, allowed: frozenset[str]) -> Te
 
 
 def _compile(
-    value: Any, pointer: str, allowed: frozenset[str], expressions: list[Expression], errors: list[ExpressionError]
+    value: Any,
+    pointer: str,
+    allowed: frozenset[str],
+    expressions: list[Expression],
+    errors: list[ExpressionError],
 ) -> Any:
     if isinstance(value, dict):
         return {
-            key: _compile(
-                part, f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}", allowed, expressions, errors
-            )
+            key: _compile(part, f"{pointer}/{key.replace('~', '~0').replace('/', '~1')}", allowed, expressions, errors)
             for key, part in value.items()
         }
     if isinstance(value, list):
-        return [
-            _compile(part, f"{pointer}/{number}", allowed, expressions, errors) for number, part in enumerate(value)
-        ]
+        return [_compile(part, f"{pointer}/{number}", allowed, expressions, errors) for number, part in enumerate(value)]
     if not isinstance(value, str) or "{{" not in value:
         return value
     parts: list[str | Expression] = []
@@ -105,7 +105,10 @@ def split(text: str, pointer: str) -> list[tuple[bool, str]]:
         end = _end_of_expression(text, start + 2)
         if end < 0:
             raise ExpressionError(
-                "expression_syntax", "An expression opened with {{ is not closed.", pointer, "Close it with }}."
+                "expression_syntax",
+                "An expression opened with {{ is not closed.",
+                pointer,
+                "Close it with }}.",
             )
         parts.append((True, text[start + 2 : end]))
         place = end + 2

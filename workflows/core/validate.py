@@ -47,9 +47,7 @@ def _rest_of(document: Any, shape: list[Problem], limits: DocumentLimits) -> lis
             for name, node in nodes.items()
         },
         "edges": {
-            name: edge
-            for name, edge in (edges.items() if isinstance(edges, dict) else ())
-            if name not in bad_edges
+            name: edge for name, edge in (edges.items() if isinstance(edges, dict) else ()) if name not in bad_edges
         },
     }
     for part in ("inputs", "output"):

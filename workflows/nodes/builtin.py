@@ -2,7 +2,19 @@
 
 from __future__ import annotations
 
-from workflows.nodes import delay, fail, function, http, log, loop, map, signal, subworkflow, switch, transform
+from workflows.nodes import (
+    delay,
+    fail,
+    function,
+    http,
+    log,
+    loop,
+    map,
+    signal,
+    subworkflow,
+    switch,
+    transform,
+)
 from workflows.nodes.registry import NodeType
 
 NODE_TYPES: tuple[NodeType, ...] = (

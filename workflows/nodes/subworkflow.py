@@ -14,7 +14,10 @@ NODE_TYPE = NodeType(
     category="Flow",
     config_schema=config_object(
         {
-            "workflow": {"type": "string", "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}(@[A-Za-z0-9_.-]{1,64})?$"},
+            "workflow": {
+                "type": "string",
+                "pattern": "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}(@[A-Za-z0-9_.-]{1,64})?$",
+            },
             "inputs": {"title": "Inputs", "description": "Any JSON object with expressions."},
         },
         ["workflow"],

@@ -15,8 +15,7 @@ NODE_TYPE = NodeType(
     name="switch",
     kind="pure",
     title="Switch",
-    help="Tries its cases in order and leaves by the port with the name of the first one that is true, or by "
-    "`default`.",
+    help="Tries its cases in order and leaves by the port with the name of the first one that is true, or by `default`.",
     icon="split",
     category="Flow",
     config_schema=config_object(

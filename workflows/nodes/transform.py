@@ -18,9 +18,7 @@ NODE_TYPE = NodeType(
     "is one expression gives the typed value.",
     icon="braces",
     category="Data",
-    config_schema=config_object(
-        {"output": {"title": "Output", "description": "Any JSON with expressions."}}, ["output"]
-    ),
+    config_schema=config_object({"output": {"title": "Output", "description": "Any JSON with expressions."}}, ["output"]),
     output_schema={},
     run=run,
     example={"output": {"total": "{{ inputs.price * inputs.count }}"}},

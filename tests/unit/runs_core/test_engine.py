@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from runs.core.advance import decide
 from runs.core.events import DECISIONS, TERMINAL, Event
 from runs.core.fold import apply
-from runs.core.advance import decide
 from runs.core.state import State, dump, public_status
 from tests.support.engine import Engine, Failure
 
@@ -43,13 +43,21 @@ def check_log(engine: Engine) -> None:
     state = State()
     for event in engine.log:
         if event.type in DECISIONS:
-            assert decide(state, engine.irs.__getitem__, engine.values) == (event.type, event.node, event.data)
+            assert decide(state, engine.irs.__getitem__, engine.values) == (
+                event.type,
+                event.node,
+                event.data,
+            )
         apply(state, Event(event.seq, event.type, event.at, event.node, event.data), engine.irs.__getitem__)
 
 
 def test_a_chain_of_pure_nodes_runs_in_one_go() -> None:
     engine = Engine(
-        graph({"a": value("{{ inputs.x + 1 }}"), "b": value("{{ nodes.a * 2 }}")}, ("a", "b"), output="{{ nodes.b }}"),
+        graph(
+            {"a": value("{{ inputs.x + 1 }}"), "b": value("{{ nodes.a * 2 }}")},
+            ("a", "b"),
+            output="{{ nodes.b }}",
+        ),
         {"x": 20},
     )
     assert engine.output == 42
@@ -72,7 +80,13 @@ def test_the_branch_not_taken_is_skipped_and_branches_meet_again() -> None:
 
 
 def test_join_any_starts_on_the_first_and_join_n_on_the_nth() -> None:
-    nodes = {"a": TASK, "b": TASK, "c": TASK, "any": {**value(1), "join": "any"}, "two": {**value(2), "join": {"n": 2}}}
+    nodes = {
+        "a": TASK,
+        "b": TASK,
+        "c": TASK,
+        "any": {**value(1), "join": "any"},
+        "two": {**value(2), "join": {"n": 2}},
+    }
     edges = [(source, target) for target in ("any", "two") for source in "abc"]
     engine = Engine(graph(nodes, *edges))
     engine.answer("b")
@@ -88,7 +102,9 @@ def test_join_any_starts_on_the_first_and_join_n_on_the_nth() -> None:
 def test_a_switch_leaves_by_the_port_of_its_first_true_case() -> None:
     switch = {"type": "switch", "config": {"cases": [{"name": "big", "when": "inputs.n > 9"}]}}
     document = graph(
-        {"s": switch, "b": value("big"), "d": value("small")}, ("s", "b", {"port": "big"}), ("s", "d", {"port": "default"})
+        {"s": switch, "b": value("big"), "d": value("small")},
+        ("s", "b", {"port": "big"}),
+        ("s", "d", {"port": "default"}),
     )
     assert Engine(document, {"n": 10}).output == {"b": "big"}
     assert Engine(document, {"n": 1}).output == {"d": "small"}
@@ -119,10 +135,14 @@ def test_a_permanent_error_is_not_retried_and_fails_the_run_with_a_dead_letter()
 
 
 @pytest.mark.parametrize(
-    ("on_failure", "expected"), [("skip", {}), ({"continue": "{{ error.code }}!"}, {"b": "expression_failed!"})]
+    ("on_failure", "expected"),
+    [("skip", {}), ({"continue": "{{ error.code }}!"}, {"b": "expression_failed!"})],
 )
 def test_on_failure_skips_or_continues(on_failure: Any, expected: Any) -> None:
-    document = graph({"a": {**value("{{ inputs.missing }}"), "on_failure": on_failure}, "b": value("{{ nodes.a }}")}, ("a", "b"))
+    document = graph(
+        {"a": {**value("{{ inputs.missing }}"), "on_failure": on_failure}, "b": value("{{ nodes.a }}")},
+        ("a", "b"),
+    )
     engine = Engine(document)
     assert engine.output == expected
     check_log(engine)
@@ -136,7 +156,10 @@ def test_map_keeps_the_order_and_the_bound_on_concurrency() -> None:
         most = max(most, len(engine.waiting_tasks()))
         return config["url"]
 
-    body = {"nodes": {"get": {"type": "http", "config": {"method": "GET", "url": "{{ item }}-{{ index }}"}}}, "edges": {}}
+    body = {
+        "nodes": {"get": {"type": "http", "config": {"method": "GET", "url": "{{ item }}-{{ index }}"}}},
+        "edges": {},
+    }
     document = graph(
         {"each": {"type": "map", "config": {"items": "inputs.l", "body": body, "max_concurrency": 3}}},
         output="{{ nodes.each.pluck('get') }}",
@@ -261,7 +284,11 @@ def test_a_patch_adds_a_node_behind_a_running_one_and_before_the_end() -> None:
 
 def test_a_patch_draws_an_edge_from_a_node_that_has_ended() -> None:
     engine = Engine(graph({"a": value(5), "t": TASK}))
-    patched = graph({"a": value(5), "t": TASK, "b": value("{{ nodes.a + 1 }}"), "c": value(0)}, ("a", "b", {"when": "output == 5"}), ("a", "c", {"when": "output == 6"}))
+    patched = graph(
+        {"a": value(5), "t": TASK, "b": value("{{ nodes.a + 1 }}"), "c": value(0)},
+        ("a", "b", {"when": "output == 5"}),
+        ("a", "c", {"when": "output == 6"}),
+    )
     engine.fact("PatchApplied", None, {"version": engine.add_version(patched)})
     assert states(engine)["b"] == "done" and states(engine)["c"] == "skipped"
     engine.run()
@@ -270,7 +297,13 @@ def test_a_patch_draws_an_edge_from_a_node_that_has_ended() -> None:
 
 
 def test_large_outputs_are_named_by_content() -> None:
-    engine = Engine(graph({"a": value("{{ range(20000) }}"), "b": value("{{ nodes.a.sum() }}")}, ("a", "b"), output="{{ nodes.b }}"))
+    engine = Engine(
+        graph(
+            {"a": value("{{ range(20000) }}"), "b": value("{{ nodes.a.sum() }}")},
+            ("a", "b"),
+            output="{{ nodes.b }}",
+        )
+    )
     assert engine.output == 199990000
     assert "output_ref" in engine.log[1].data
     check_log(engine)

@@ -1,0 +1,253 @@
+"""Claim, advance, commit: many runs in one transaction, their pure nodes run ahead in memory (law 7).
+
+Stateless: any number of these may run. One run's bad data must not fail the others of its batch, so a
+batch that Postgres refuses is split until the one is found (hazard F22).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import msgspec
+import psycopg
+from django.conf import settings
+from django.db import close_old_connections
+
+from runs import db, wake
+from runs.blobs import fetch
+from runs.core.accept import accepts, due_timers
+from runs.core.advance import advance
+from runs.core.events import Event, Fact
+from runs.core.fold import apply
+from runs.core.values import Values
+from runs.dispatch import ring
+from runs.store import Change, Held, Leased, RunRow, StateCache, claim, load_states, take_inbox, write
+from workflows.core.errors import AobError
+from workflows.services import ir_of
+
+BATCH_RUNS = 200
+EVENTS_PER_TURN = 500
+"""So many decisions a run may make before the others have their turn; bounds memory and lock time."""
+
+IDLE_SECONDS = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+class Finished(msgspec.Struct):
+    """The result of a leased task, to be recorded under the lease's token."""
+
+    task: Leased
+    fact: Fact
+    values: dict[str, bytes]
+
+
+class Adoption(msgspec.Struct):
+    """How many new tasks the caller wants to execute itself."""
+
+    worker: str
+    plane: str
+    slots: int
+
+
+class Advanced(msgspec.Struct):
+    """What a batch did: runs whose logs grew, the tasks that the caller adopted, and if more waits."""
+
+    runs: int = 0
+    adopted: list[Leased] = []
+    more: bool = False
+
+
+class Advancer:
+    """Advances runs in this process; keeps the states that it saw last."""
+
+    def __init__(self) -> None:
+        self._cache = StateCache()
+        self._lock = threading.Lock()
+
+    def ready(self, *, limit: int = BATCH_RUNS) -> Advanced:
+        """Advances the runs that are ready."""
+        return self._batch(None, limit, [], None)
+
+    def runs(self, ids: Sequence[str], finished: Sequence[Finished] = (), adoption: Adoption | None = None) -> Advanced:
+        """Records results and advances these runs; what another process holds gets the facts by its inbox."""
+        return self._batch(list(ids), len(ids), list(finished), adoption)
+
+    def _batch(self, ids: list[str] | None, limit: int, finished: list[Finished], adoption: Adoption | None) -> Advanced:
+        touched: list[str] = []
+        with self._lock:
+            try:
+                with db.transaction() as cursor:
+                    result, tasks = self._advance(cursor, ids, limit, finished, adoption, touched)
+            except (psycopg.DataError, psycopg.IntegrityError) as error:
+                self._cache.drop(touched)
+                return self._isolate(touched, finished, adoption, error)
+            except BaseException:
+                self._cache.drop(touched)
+                raise
+        ring([task for task in tasks if task.token is None])
+        wake.changed(touched)
+        if result.more:
+            wake.ready()
+        return result
+
+    def _isolate(
+        self, ids: list[str], finished: list[Finished], adoption: Adoption | None, error: psycopg.Error
+    ) -> Advanced:
+        if len(ids) <= 1:
+            _log.error("Postgres refused the events of run %s: %s", ids, error)
+            for run_id in ids:
+                _fail(run_id, str(error).splitlines()[0], [one for one in finished if one.task.run_id == run_id])
+            return Advanced(more=True)
+        middle = len(ids) // 2
+        total = Advanced()
+        for half in (ids[:middle], ids[middle:]):
+            part = self.runs(half, [one for one in finished if one.task.run_id in half], adoption)
+            total = Advanced(total.runs + part.runs, total.adopted + part.adopted, total.more or part.more)
+        return total
+
+    def _advance(
+        self,
+        cursor: psycopg.Cursor[Any],
+        ids: list[str] | None,
+        limit: int,
+        finished: list[Finished],
+        adoption: Adoption | None,
+        touched: list[str],
+    ) -> tuple[Advanced, list[Leased]]:
+        finished = _still_leased(cursor, finished)
+        rows = claim(cursor, limit=limit, ids=ids)
+        claimed = {row.id for row in rows}
+        _leave_in_inbox(cursor, [one for one in finished if one.task.run_id not in claimed])
+        if not rows:
+            return Advanced(more=bool(finished)), []
+        touched.extend(row.id for row in rows)
+        now = db.database_now(cursor)
+        inbox = take_inbox(cursor, touched)
+        states = load_states(cursor, rows, self._cache)
+        results: dict[str, list[Finished]] = {}
+        for one in finished:
+            results.setdefault(one.task.run_id, []).append(one)
+        changes = [
+            self._advance_run(row, states[row.id], inbox.get(row.id, []), results.get(row.id, []), now) for row in rows
+        ]
+        tasks, more = write(
+            cursor,
+            changes,
+            now=now,
+            worker=adoption.worker if adoption else "",
+            adopt=adoption.slots if adoption else 0,
+            adopt_plane=adoption.plane if adoption else "",
+            lease_seconds=settings.AOB_LEASE_SECONDS,
+        )
+        for change in changes:
+            if change.held.state.ended:
+                self._cache.drop([change.row.id])
+            else:
+                self._cache.keep(change.row.id, change.held)
+        unclaimed = any(one.task.run_id not in claimed for one in finished)
+        adopted = [task for task in tasks if task.token is not None]
+        return Advanced(len(rows), adopted, more or unclaimed), tasks
+
+    def _advance_run(self, row: RunRow, held: Held, inbox: list[Fact], results: list[Finished], now: int) -> Change:
+        values = Values(fetch)
+        events: list[Event] = []
+        state = held.state
+        for one in results:
+            values.new.update(one.values)
+        try:
+            for fact in [*inbox, *(one.fact for one in results), *due_timers(state, now)]:
+                if accepts(state, fact):
+                    events.append(_append(held, fact, now))
+            advance(state, ir_of, values, events, at=now, max_events=EVENTS_PER_TURN)
+        except AobError as error:
+            # Only the shell can fail here (a blob that is gone): node errors are decisions, not exceptions.
+            _log.exception("Run %s cannot go on", row.id)
+            events.append(_append(held, Fact("EngineFailed", None, {"error": error.as_dict()}), now))
+            advance(state, ir_of, values, events, at=now, max_events=1)
+        return Change(row, held, events, values.new)
+
+
+def _append(held: Held, fact: Fact, now: int) -> Event:
+    event = Event(held.state.seq + 1, fact.type, now, fact.node, fact.data)
+    apply(held.state, event, ir_of)
+    return event
+
+
+def _still_leased(cursor: psycopg.Cursor[Any], finished: list[Finished]) -> list[Finished]:
+    """Takes the tasks away under their fencing tokens; results of lost leases fall out here."""
+    if not finished:
+        return []
+    parameters: Mapping[str, Any] = {
+        "ids": [one.task.id for one in finished],
+        "tokens": [one.task.token for one in finished],
+    }
+    kept = {row[0] for row in cursor.execute(db.sql("finish_tasks"), parameters)}
+    return [one for one in finished if one.task.id in kept]
+
+
+def _leave_in_inbox(cursor: psycopg.Cursor[Any], finished: list[Finished]) -> None:
+    from runs.blobs import write_values
+
+    for one in finished:
+        write_values(cursor, one.values)
+        leave(cursor, one.task.run_id, one.fact)
+
+
+def leave(cursor: psycopg.Cursor[Any], run_id: str, fact: Fact) -> None:
+    """Puts a fact into a run's inbox."""
+    cursor.execute(
+        "INSERT INTO run_inbox (run_id, type, node, data) VALUES (%s, %s, %s, %s)",
+        [run_id, fact.type, fact.node, msgspec.json.encode(fact.data).decode()],
+    )
+
+
+def _fail(run_id: str, reason: str, finished: Sequence[Finished]) -> None:
+    """Replaces what Postgres refused by a plain failure of this one run."""
+    error = {"code": "engine_data_refused", "message": f"The run's data cannot be stored: {reason[:500]}"}
+    with db.transaction() as cursor:
+        _still_leased(cursor, list(finished))
+        cursor.execute("DELETE FROM run_inbox WHERE run_id = %s", [run_id])
+        leave(cursor, run_id, Fact("EngineFailed", None, {"error": error}))
+
+
+def run_forever(stop: threading.Event, alive: Callable[[], None]) -> None:
+    """The coordinator process: works while there is work, else sleeps until a doorbell or a second passed."""
+    advancer = Advancer()
+    bell = wake.Waiter(wake.READY)
+    pause = 0.0
+    while not stop.is_set():
+        alive()
+        try:
+            busy = advancer.ready().runs > 0
+            pause = 0.0
+        except (psycopg.Error, OSError) as error:
+            # The database is away: wait a little longer each time, so that it is not stormed when it returns.
+            pause = min(pause * 2 + 0.1, 5.0)
+            _log.warning("The database does not answer (%s); trying again in %.1f s", error, pause)
+            close_old_connections()
+            stop.wait(pause)
+            continue
+        if not busy:
+            bell.wait(_until_next_timer())
+
+
+def _until_next_timer() -> float:
+    """Seconds to the earliest timer, at most IDLE_SECONDS."""
+    try:
+        with db.transaction() as cursor:
+            row = cursor.execute(
+                "SELECT extract(epoch FROM min(wake_at) - clock_timestamp()) FROM run WHERE wake_at IS NOT NULL"
+                " AND wake_at < clock_timestamp() + interval '1 second'"
+            ).fetchone()
+    except psycopg.Error:
+        return IDLE_SECONDS
+    if row is None or row[0] is None:
+        return IDLE_SECONDS
+    return max(0.001, min(float(row[0]), IDLE_SECONDS))
+
+
+__all__ = ["Adoption", "Advanced", "Advancer", "Finished", "leave", "run_forever"]

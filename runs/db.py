@@ -1,0 +1,105 @@
+"""Postgres for the hot path: one small pool per process, sessions that give up rather than hang, SQL in files."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import psycopg
+from django.db import connection as django_connection
+from psycopg.conninfo import make_conninfo
+from psycopg.types.json import set_json_dumps, set_json_loads
+from psycopg_pool import ConnectionPool
+
+POOL_SIZE = 6
+
+# A frozen process must not keep its row locks for long (hazards F12, F13): the server ends its session.
+SESSION = "-c idle_in_transaction_session_timeout=15000 -c lock_timeout=10000 -c statement_timeout=60000 -c timezone=UTC"
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_pool: ConnectionPool[psycopg.Connection[Any]] | None = None
+_making = threading.Lock()
+
+
+def conninfo() -> str:
+    """The connection string of Django's database, with our session settings."""
+    settings = django_connection.settings_dict
+    return make_conninfo(
+        dbname=settings["NAME"],
+        user=settings["USER"],
+        password=settings["PASSWORD"],
+        host=settings["HOST"],
+        port=settings["PORT"] or None,
+        options=SESSION,
+        keepalives_idle=10,
+        keepalives_interval=5,
+        keepalives_count=3,
+        tcp_user_timeout=15000,
+        application_name="aob",
+    )
+
+
+def configure(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
+    set_json_loads(msgspec.json.decode, connection)
+    set_json_dumps(msgspec.json.encode, connection)
+
+
+def pool() -> ConnectionPool[psycopg.Connection[Any]]:
+    global _pool
+    with _making:
+        if _pool is not None:
+            return _pool
+        _pool = ConnectionPool(
+            conninfo(),
+            min_size=1,
+            max_size=POOL_SIZE,
+            configure=configure,
+            check=ConnectionPool.check_connection,
+            timeout=10,
+            open=True,
+        )
+        return _pool
+
+
+def close_pool() -> None:
+    """For tests and at the end of a process."""
+    global _pool
+    if _pool is not None:
+        _pool.close()
+        _pool = None
+
+
+@contextmanager
+def transaction() -> Iterator[psycopg.Cursor[Any]]:
+    """A cursor in a transaction that commits at the end of the block."""
+    with pool().connection() as connection, connection.cursor() as cursor:
+        yield cursor
+
+
+@cache
+def sql(name: str) -> bytes:
+    """The statement in `runs/sql/<name>.sql`."""
+    return (Path(__file__).parent / "sql" / f"{name}.sql").read_bytes()
+
+
+def database_now(cursor: psycopg.Cursor[Any]) -> int:
+    """Microseconds since the epoch by the database's clock, the one clock of timers and leases."""
+    cursor.execute("SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint")
+    row = cursor.fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def moment(microseconds: int) -> datetime:
+    """The exact date-time of microseconds since the epoch."""
+    return _EPOCH + timedelta(microseconds=microseconds)
+
+
+def micros(value: datetime) -> int:
+    """Microseconds since the epoch, exactly."""
+    return (value - _EPOCH) // timedelta(microseconds=1)

@@ -1,0 +1,132 @@
+"""Leases and doorbells: tasks live in Postgres; Celery messages only say which to look at (hazards P1-P9).
+
+A message carries a batch of task ids and nothing else. Losing, doubling or forging one changes nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from functools import cache
+from typing import Any
+
+from celery import Celery
+from django.conf import settings
+from kombu.exceptions import KombuError
+
+from runs import db
+from runs.store import Leased
+
+EXECUTE = "aob.execute"
+PRIORITY_NAMES = ("high", "medium", "low")
+BATCH = 200
+RING_AGAIN_SECONDS = 10.0
+
+_log = logging.getLogger(__name__)
+_quiet_until = 0.0
+
+
+@cache
+def celery_app() -> Celery:
+    """The Celery application: JSON only, no results, no remote control, no time-outs that redeliver."""
+    app = Celery("aob", broker=settings.CELERY_BROKER_URL)
+    app.conf.update(
+        accept_content=["json"],
+        task_serializer="json",
+        result_backend=None,
+        task_ignore_result=True,
+        task_store_errors_even_if_ignored=False,
+        worker_enable_remote_control=False,
+        worker_send_task_events=False,
+        task_send_sent_event=False,
+        task_acks_late=False,
+        worker_prefetch_multiplier=1,
+        worker_hijack_root_logger=False,
+        task_default_queue="node.jobs.medium",
+        task_create_missing_queues=True,
+        broker_connection_retry_on_startup=True,
+        broker_connection_max_retries=None,
+        broker_transport_options={
+            "socket_timeout": 15,
+            "socket_connect_timeout": 3,
+            "retry_on_timeout": True,
+            "health_check_interval": 10,
+        },
+    )
+    return app
+
+
+def queue_name(plane: str, priority: int) -> str:
+    """`node.jobs.high|medium|low` for the runner plane, `agent.jobs.*` for agents."""
+    prefix = "agent.jobs" if plane == "agent" else "node.jobs"
+    return f"{prefix}.{PRIORITY_NAMES[priority]}"
+
+
+def ring(tasks: Iterable[Leased]) -> None:
+    """Sends doorbells for tasks that are committed already; a broker that is away loses nothing."""
+    batches: dict[tuple[str, int], list[int]] = {}
+    for task in tasks:
+        batches.setdefault((task.plane, task.priority), []).append(task.id)
+    ring_ids(batches)
+
+
+def ring_ids(batches: dict[tuple[str, int], list[int]]) -> None:
+    global _quiet_until
+    for (plane, priority), ids in batches.items():
+        for start in range(0, len(ids), BATCH):
+            if time.monotonic() < _quiet_until:
+                return
+            try:
+                celery_app().send_task(
+                    EXECUTE, args=[ids[start : start + BATCH]], queue=queue_name(plane, priority), retry=False
+                )
+            except (KombuError, OSError) as error:
+                _quiet_until = time.monotonic() + 1
+                _log.warning("The broker does not take doorbells: %s", error)
+
+
+def lease(*, worker: str, plane: str, types: Sequence[str], limit: int, ids: Sequence[int] | None = None) -> list[Leased]:
+    """Leases up to `limit` free tasks of a plane and of these node types, the most urgent first."""
+    with db.transaction() as cursor:
+        cursor.execute(
+            db.sql("lease_tasks"),
+            {
+                "worker": worker,
+                "plane": plane,
+                "types": list(types),
+                "limit": limit,
+                "ids": None if ids is None else list(ids),
+                "seconds": settings.AOB_LEASE_SECONDS,
+            },
+        )
+        return [Leased(*row) for row in cursor]
+
+
+def renew(tasks: Sequence[Leased]) -> set[int]:
+    """Heartbeat: the ids of the tasks whose leases still hold."""
+    with db.transaction() as cursor:
+        cursor.execute(
+            db.sql("renew_leases"),
+            {
+                "ids": [task.id for task in tasks],
+                "tokens": [task.token for task in tasks],
+                "seconds": settings.AOB_LEASE_SECONDS,
+            },
+        )
+        return {row[0] for row in cursor}
+
+
+def inputs_of(tasks: Sequence[Leased]) -> dict[int, dict[str, Any]]:
+    """The data of the events that hold the tasks' configs, by task id."""
+    with db.transaction() as cursor:
+        cursor.execute(
+            "SELECT u.id, e.data FROM unnest(%s::bigint[], %s::uuid[], %s::int[]) AS u(id, run_id, seq)"
+            " JOIN run_event e ON e.run_id = u.run_id AND e.seq = u.seq",
+            [
+                [task.id for task in tasks],
+                [task.run_id for task in tasks],
+                [task.input_seq for task in tasks],
+            ],
+        )
+        return {row[0]: row[1] for row in cursor}

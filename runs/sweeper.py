@@ -1,0 +1,79 @@
+"""Finds what was lost: expired leases, unanswered doorbells, runs to delete. Cheap, and safe to run twice."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+import psycopg
+from django.conf import settings
+
+from runs import blobs, db, wake
+from runs.dispatch import RING_AGAIN_SECONDS, ring_ids
+
+SWEEP_SECONDS = 2.0
+BATCH = 1000
+RETENTION_EVERY = 150
+
+_log = logging.getLogger(__name__)
+
+
+def sweep() -> int:
+    """Loses the attempts of silent workers and rings again for tasks that nobody took; gives how many."""
+    with db.transaction() as cursor:
+        lost = cursor.execute(db.sql("expire_leases"), {"limit": BATCH}).fetchall()
+    if lost:
+        wake.ready()
+    with db.transaction() as cursor:
+        quiet = cursor.execute(db.sql("ring_again"), {"seconds": RING_AGAIN_SECONDS, "limit": BATCH}).fetchall()
+    batches: dict[tuple[str, int], list[int]] = {}
+    for task_id, plane, priority in quiet:
+        batches.setdefault((plane, priority), []).append(task_id)
+    ring_ids(batches)
+    return len(lost) + len(quiet)
+
+
+def retain(days: float, *, limit: int = 500) -> int:
+    """Deletes runs that ended more than `days` ago, with their logs, and blobs that no log names any more."""
+    with db.transaction() as cursor:
+        old = [
+            row[0]
+            for row in cursor.execute(
+                "SELECT id::text FROM run WHERE ended_at < clock_timestamp() - make_interval(secs => %s)"
+                " ORDER BY ended_at LIMIT %s FOR UPDATE SKIP LOCKED",
+                [days * 86_400, limit],
+            )
+        ]
+        for run_id in old:
+            cursor.execute("SELECT set_config('aob.retention', %s, true)", [run_id])
+            cursor.execute("DELETE FROM run_event WHERE run_id = %s", [run_id])
+        for table, column in (
+            ("run_snapshot", "run_id"), ("run_inbox", "run_id"), ("task", "run_id"), ("dead_letter", "run_id"),
+            ("blob_use", "run_id"), ("start_key", "run_id"), ("run", "id"),
+        ):  # fmt: skip
+            cursor.execute(f"DELETE FROM {table} WHERE {column} = ANY(%s::uuid[])", [old])
+    with db.transaction() as cursor:
+        gone = cursor.execute(
+            "DELETE FROM blob WHERE hash IN (SELECT b.hash FROM blob b LEFT JOIN blob_use u USING (hash)"
+            " WHERE u.hash IS NULL AND b.created_at < clock_timestamp() - interval '1 day' LIMIT %s)"
+            " RETURNING hash, data IS NULL",
+            [limit],
+        ).fetchall()
+    blobs.delete(name for name, stored in gone if stored)
+    return len(old)
+
+
+def run_forever(stop: threading.Event, alive: Callable[[], None]) -> None:
+    """The sweeper process."""
+    turn = 0
+    while not stop.is_set():
+        alive()
+        try:
+            sweep()
+            if settings.AOB_RETENTION_DAYS > 0 and turn % RETENTION_EVERY == 0:
+                retain(settings.AOB_RETENTION_DAYS)
+        except (psycopg.Error, OSError) as error:
+            _log.warning("The sweep failed: %s", error)
+        turn += 1
+        stop.wait(SWEEP_SECONDS)

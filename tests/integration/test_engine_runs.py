@@ -1,0 +1,129 @@
+"""Runs on the real Postgres and Redis, with coordinator, sweeper and worker."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import psycopg
+import pytest
+
+from runs import db, queries, services
+from runs.verify import verify
+from tests.support.servers import HttpServer
+from tests.support.system import ended, engine, eventually, start
+from tests.unit.runs_core.test_engine import graph, value
+
+
+def verified(run_id: str) -> None:
+    report = verify(run_id)
+    assert report["ok"], report["problems"]
+
+
+def test_pure_runs_end_within_their_start() -> None:
+    run_id = start(graph({"a": value("{{ inputs.x + 1 }}")}), {"x": 1})
+    view = queries.run(run_id)
+    assert view["status"] == "completed" and view["output"] == {"a": 2}
+    verified(run_id)
+
+
+def test_http_nodes_are_executed_and_retried_by_the_worker() -> None:
+    with HttpServer() as server, engine():
+        server.script = [503, 200]
+        node = {
+            "type": "http",
+            "config": {"method": "POST", "url": server.url + "/x", "json": {"n": "{{ inputs.n }}"}},
+            "retry": {"max_attempts": 3, "base": "10ms"},
+        }
+        run_id = start(graph({"call": node, "b": value("{{ nodes.call.body.echo.n }}")}, ("call", "b")), {"n": 5})
+        view = ended(run_id)
+        assert view["status"] == "completed", view
+        assert view["output"] == {"b": 5}
+        keys = {request["headers"]["idempotency-key"] for request in server.requests}
+        assert len(server.requests) == 2 and len(keys) == 1
+        verified(run_id)
+
+
+def test_a_map_of_calls_respects_its_concurrency() -> None:
+    body = {"nodes": {"get": {"type": "http", "config": {"method": "GET", "url": "{{ item }}"}}}}
+    with HttpServer(delay=0.02) as server, engine():
+        urls = [f"{server.url}/{n}" for n in range(40)]
+        document = graph({"each": {"type": "map", "config": {"items": "inputs.urls", "body": body, "max_concurrency": 5}}})
+        run_id = start(document, {"urls": urls})
+        view = ended(run_id)
+        assert [item["get"]["body"]["path"] for item in view["output"]["each"]] == [f"/{n}" for n in range(40)]
+        assert server.most_at_once <= 5
+        verified(run_id)
+
+
+def test_delay_signal_loop_and_child() -> None:
+    from workflows.services import push
+
+    push(graph({"double": value("{{ inputs.n * 2 }}")}, output="{{ nodes.double }}") | {"name": "child"})
+    body = {"nodes": {"n": value("{{ iteration }}")}}
+    nodes: dict[str, Any] = {
+        "wait": {"type": "delay", "config": {"for": "50ms"}},
+        "ask": {"type": "signal", "config": {"name": "go", "schema": {"type": "object", "required": ["n"]}}},
+        "sub": {"type": "subworkflow", "config": {"workflow": "child", "inputs": {"n": "{{ nodes.ask.n }}"}}},
+        "loop": {"type": "loop", "config": {"while": "iteration < 3", "body": body, "max_iterations": 5}},
+    }
+    document = graph(nodes, ("wait", "ask"), ("ask", "sub"), ("sub", "loop"), output=["{{ nodes.sub }}", "{{ nodes.loop.n }}"])
+    with engine():
+        run_id = start(document)
+        eventually(lambda: any(one["kind"] == "signal" for one in queries.run(run_id)["waiting_for"]))
+        with pytest.raises(services.RunError, match="no.*unknown|Nothing"):
+            services.signal(run_id, "stop", None, by="test")
+        with pytest.raises(services.RunError):
+            services.signal(run_id, "go", {}, by="test")
+        services.signal(run_id, "go", {"n": 21}, by="test")
+        view = ended(run_id)
+        assert view["output"] == [42, 2], view
+        verified(run_id)
+
+
+def test_the_log_refuses_changes_even_for_our_own_role() -> None:
+    run_id = start(graph({"a": value(1)}))
+    for statement in ("UPDATE run_event SET type = 'x'", "DELETE FROM run_event", "TRUNCATE run_event"):
+        with pytest.raises(psycopg.errors.RestrictViolation), db.transaction() as cursor:
+            cursor.execute(statement)
+    verified(run_id)
+
+
+def test_the_same_key_starts_one_run_and_another_body_is_refused() -> None:
+    document = graph({"a": value(1)})
+    first = services.start(services.StartRequest(document, {}, key="k1"))
+    assert services.start(services.StartRequest(document, {}, key="k1")) == (first[0], False)
+    with pytest.raises(services.RunError) as refused:
+        services.start(services.StartRequest(document, {"x": 1}, key="k1"))
+    assert refused.value.code == "idempotency_key_reused"
+
+
+def test_cancel_stops_what_is_being_executed() -> None:
+    with HttpServer(delay=30) as server, engine():
+        run_id = start(graph({"slow": {"type": "http", "config": {"method": "GET", "url": server.url}}}))
+        eventually(lambda: server.requests)
+        services.cancel(run_id, reason="enough", by="test")
+        assert ended(run_id)["status"] == "cancelled"
+        with pytest.raises(services.RunError, match="has ended"):
+            services.cancel(run_id, by="test")
+        verified(run_id)
+
+
+def test_replay_from_an_item_executes_only_what_follows_it() -> None:
+    body = {
+        "nodes": {
+            "parse": {"type": "http", "config": {"method": "GET", "url": "{{ item }}"}},
+            "keep": value("{{ nodes.parse.body.path }}"),
+        },
+        "edges": {"e": {"from": "parse", "to": "keep"}},
+    }
+    with HttpServer() as server, engine():
+        urls = [f"{server.url}/{n}" for n in range(5)]
+        document = graph({"each": {"type": "map", "config": {"items": "inputs.urls", "body": body}}, "end": value("{{ size(nodes.each) }}")}, ("each", "end"))
+        run_id = start(document, {"urls": urls})
+        assert ended(run_id)["output"] == {"end": 5}
+        assert len(server.requests) == 5
+        fork = services.replay(run_id, "each[3]/parse", by="test")
+        view = ended(fork)
+        assert view["output"] == {"end": 5} and view["forked_from"]["run"] == run_id
+        assert [request["path"] for request in server.requests[5:]] == ["/3"]
+        verified(fork)

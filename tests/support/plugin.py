@@ -1,0 +1,41 @@
+"""Real services for the tests: one embedded Postgres and Redis per session, shared by xdist's workers.
+
+Loaded as a plugin before pytest-django, which reads the settings first thing.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from pathlib import Path
+
+import pytest
+
+from embedded.services import Services, start
+
+_services: Services | None = None
+_home = Path(tempfile.mkdtemp(prefix="aob-test-"))
+
+if "AOB_TEST_DATABASE_URL" not in os.environ:
+    _services = start(_home, {})
+    os.environ["AOB_TEST_DATABASE_URL"] = _services.database_url
+    os.environ["AOB_TEST_REDIS_URL"] = _services.redis_url
+    os.environ["AOB_TEST_BROKER_URL"] = _services.broker_url
+
+_number = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0")[2:])
+os.environ |= {
+    "DATABASE_URL": os.environ["AOB_TEST_DATABASE_URL"],
+    "REDIS_URL": os.environ["AOB_TEST_REDIS_URL"].replace("db=0", f"db={2 * _number}"),
+    "CELERY_BROKER_URL": os.environ["AOB_TEST_BROKER_URL"].replace("host=1", f"host={2 * _number + 1}"),
+    "AOB_SECRET_KEY": "test-key-" + "x" * 40,
+    "AOB_HTTP_ALLOW": "127.0.0.1",
+    "AOB_LEASE_SECONDS": "3",
+    "AOB_HOME": str(_home / "home"),
+}
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if _services is not None:
+        _services.stop()
+    shutil.rmtree(_home, ignore_errors=True)

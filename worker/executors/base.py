@@ -1,0 +1,68 @@
+"""What every executor of an effect node gets and gives."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from workflows.core.errors import AobError
+
+
+class TaskError(AobError):
+    """An attempt failed. `transient` says that another attempt may succeed; `retry_after` is in seconds."""
+
+    def __init__(
+        self,
+        code: str,
+        message: str,
+        *,
+        transient: bool,
+        retry_after: float | None = None,
+        pointer: str | None = None,
+        hint: str | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        super().__init__(code, message, pointer, hint)
+        self.transient = transient
+        self.retry_after = retry_after
+        self.details = dict(details or {})
+
+    def as_dict(self) -> dict[str, Any]:
+        parts = {**super().as_dict(), "transient": self.transient}
+        if self.retry_after is not None:
+            parts["retry_after"] = self.retry_after
+        if self.details:
+            parts["details"] = self.details
+        return parts
+
+
+class BlobStore(Protocol):
+    """Content-addressed bytes; a reference is `{"blob", "bytes", "media_type"}`."""
+
+    async def put(self, chunks: AsyncIterator[bytes], *, media_type: str, max_bytes: int) -> dict[str, Any]: ...
+
+    def open(self, reference: Mapping[str, Any]) -> AsyncIterator[bytes]: ...
+
+
+@dataclass(frozen=True)
+class TaskContext:
+    """What an attempt may use. `max_value_bytes` bounds its JSON output, `max_blob_bytes` its blobs."""
+
+    run_id: str
+    path: str
+    attempt: int
+    idempotency_key: str
+    blobs: BlobStore
+    max_value_bytes: int
+    max_blob_bytes: int
+    log: Callable[[str, str], None]
+
+
+Executor = Callable[[dict[str, Any], TaskContext], Awaitable[Any]]
+"""Takes the resolved config and gives the JSON output; is cancelled when its time is up."""
+
+
+def is_blob(value: Any) -> bool:
+    """True for a blob reference."""
+    return isinstance(value, dict) and isinstance(value.get("blob"), str) and value["blob"].startswith("sha256:")

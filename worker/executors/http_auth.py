@@ -1,0 +1,81 @@
+"""Kinds of authentication of the `http` node. What is secret here never appears in an error."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import httpx
+
+from worker.executors.base import TaskError
+from worker.http.client import Client
+from workflows.core.strictjson import decode
+
+MAX_TOKEN_ANSWER = 64 * 1024
+_tokens: dict[tuple[str, str, str], tuple[str, float]] = {}
+
+Authorization = tuple[httpx.Auth | None, dict[str, str], list[tuple[str, str]]]
+
+
+async def authorize(auth: dict[str, Any] | None, http: Client) -> Authorization:
+    """What a request needs: an httpx authentication, headers, query parameters."""
+    if not auth:
+        return None, {}, []
+    kind = auth["type"]
+    if kind == "basic":
+        return httpx.BasicAuth(_part(auth, "username"), _part(auth, "password")), {}, []
+    if kind == "digest":
+        return httpx.DigestAuth(_part(auth, "username"), _part(auth, "password")), {}, []
+    if kind == "bearer":
+        return None, {"Authorization": f"Bearer {_line(auth, 'token')}"}, []
+    if kind == "header":
+        return None, {_line(auth, "name"): _line(auth, "value")}, []
+    if kind == "query":
+        return None, {}, [(_part(auth, "name"), _part(auth, "value"))]
+    return None, {"Authorization": f"Bearer {await _client_credentials(auth, http)}"}, []
+
+
+def _part(auth: dict[str, Any], name: str) -> str:
+    value = auth.get(name)
+    if not isinstance(value, str):
+        raise TaskError("http_auth", f"The {auth['type']} authentication needs {name!r}.", transient=False)
+    return value
+
+
+def _line(auth: dict[str, Any], name: str) -> str:
+    value = _part(auth, name)
+    if any(letter in value for letter in "\r\n\0"):
+        raise TaskError("http_auth", f"{name!r} of the authentication holds a line break.", transient=False)
+    return value
+
+
+async def _client_credentials(auth: dict[str, Any], http: Client) -> str:
+    """A token by the client credentials grant (RFC 6749, section 4.4), kept until shortly before it expires."""
+    key = (_part(auth, "token_url"), _part(auth, "client_id"), auth.get("scope", ""))
+    token, expires = _tokens.get(key, ("", 0.0))
+    if time.monotonic() < expires:
+        return token
+    form = {"grant_type": "client_credentials"}
+    if auth.get("scope"):
+        form["scope"] = auth["scope"]
+    request = http.build("POST", key[0], data=form)
+    credentials = httpx.BasicAuth(key[1], _part(auth, "client_secret"))
+    async with http.stream(request, auth=credentials) as response:
+        body = b""
+        async for chunk in response.aiter_bytes():
+            body += chunk
+            if len(body) > MAX_TOKEN_ANSWER:
+                break
+        if response.status_code != 200:
+            raise TaskError(
+                "http_auth",
+                f"The token endpoint answered {response.status_code}.",
+                transient=response.status_code >= 500 or response.status_code == 429,
+            )
+    answer = decode(body)
+    if not isinstance(answer, dict) or not isinstance(answer.get("access_token"), str):
+        raise TaskError("http_auth", "The token endpoint gave no access_token.", transient=False)
+    lifetime = answer.get("expires_in")
+    seconds = float(lifetime) if isinstance(lifetime, (int, float)) else 300.0
+    _tokens[key] = (answer["access_token"], time.monotonic() + max(seconds - 30, 0))
+    return answer["access_token"]

@@ -1,0 +1,1 @@
+"""Python functions that workflows may call: AOB's own, and those that the operator installs."""

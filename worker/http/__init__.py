@@ -1,0 +1,1 @@
+"""The one outgoing HTTP client (law 9, hazard S15)."""

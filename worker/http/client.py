@@ -1,0 +1,154 @@
+"""Requests with redirects followed hop by hop: each hop is guarded, credentials stay at their origin."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpcore
+import httpx
+
+from worker.executors.base import TaskError
+from worker.http.guard import Guard, GuardedBackend
+
+MAX_REDIRECTS = 5
+PER_HOST = int(os.environ.get("AOB_HTTP_PER_HOST", "20"))
+"""AOB_HTTP_PER_HOST: so many requests to one host at a time, so that a dead one cannot take every slot."""
+
+CONNECT_SECONDS = 10.0
+READ_SECONDS = 60.0
+USER_AGENT = "aob/0.1"
+
+_REFUSED_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"})
+_SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+
+
+class Client:
+    """A pool of guarded connections; one per process and event loop."""
+
+    def __init__(self, guard: Guard | None = None) -> None:
+        transport = httpx.AsyncHTTPTransport(retries=0)
+        transport._pool = httpcore.AsyncConnectionPool(
+            ssl_context=httpx.create_ssl_context(),
+            max_connections=500,
+            max_keepalive_connections=50,
+            keepalive_expiry=15,
+            network_backend=GuardedBackend(guard or Guard()),
+        )
+        self._client = httpx.AsyncClient(
+            transport=transport,
+            trust_env=False,
+            follow_redirects=False,
+            timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
+        )
+        self._bulkheads: dict[str, asyncio.Semaphore] = {}
+
+    @asynccontextmanager
+    async def stream(
+        self, request: httpx.Request, *, follow_redirects: bool = True, auth: httpx.Auth | None = None
+    ) -> AsyncIterator[httpx.Response]:
+        """The final answer, its body unread. Raises TaskError for everything that keeps it from coming."""
+        response = None
+        try:
+            for _ in range(MAX_REDIRECTS + 1):
+                check_url(request.url)
+                async with self._bulkhead(request.url):
+                    response = await self._send(request, auth)
+                if not (follow_redirects and response.has_redirect_location):
+                    yield response
+                    return
+                await response.aclose()
+                request, auth = _next_hop(request, response, auth)
+            raise TaskError("http_redirects", f"More than {MAX_REDIRECTS} redirects.", transient=False)
+        except (
+            httpx.HTTPError,
+            httpx.StreamError,
+            httpcore.NetworkError,
+            httpcore.TimeoutException,
+        ) as error:
+            raise as_task_error(error, str(request.url.host)) from None
+        finally:
+            if response is not None:
+                await response.aclose()
+
+    def build(self, method: str, url: str, **more: Any) -> httpx.Request:
+        """Raises TaskError `http_url` for what is no absolute http or https URL."""
+        try:
+            request = self._client.build_request(method, url, **more)
+        except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError, ValueError, TypeError) as error:
+            raise TaskError("http_url", f"The request cannot be made: {error}", transient=False) from None
+        request.headers["User-Agent"] = request.headers.get("User-Agent", USER_AGENT)
+        check_url(request.url)
+        return request
+
+    async def _send(self, request: httpx.Request, auth: httpx.Auth | None) -> httpx.Response:
+        return await self._client.send(request, stream=True, auth=auth, follow_redirects=False)
+
+    def _bulkhead(self, url: httpx.URL) -> asyncio.Semaphore:
+        return self._bulkheads.setdefault(f"{url.host}:{url.port}", asyncio.Semaphore(PER_HOST))
+
+    async def close(self) -> None:
+        await self._client.aclose()
+
+
+def check_url(url: httpx.URL) -> None:
+    if url.scheme not in ("http", "https") or not url.host:
+        raise TaskError("http_url", f"{str(url)[:100]!r} is not an http or https URL.", transient=False)
+    if url.userinfo:
+        raise TaskError(
+            "http_url",
+            "A URL may not hold a user name or password.",
+            transient=False,
+            hint="Use `auth` instead.",
+        )
+
+
+def check_headers(headers: dict[str, str]) -> None:
+    """Raises TaskError for headers that cannot be set or would break out of their line."""
+    for name, value in headers.items():
+        if not _HEADER_NAME.fullmatch(name) or name.lower() in _REFUSED_HEADERS:
+            raise TaskError("http_header", f"The header {name[:60]!r} cannot be set.", transient=False)
+        if any(letter in value for letter in "\r\n\0"):
+            raise TaskError("http_header", f"The value of header {name!r} holds a line break.", transient=False)
+
+
+def as_task_error(error: Exception, host: str) -> TaskError:
+    """The error of a connection in our words; never with credentials in it."""
+    if isinstance(error, (httpx.TimeoutException, httpcore.TimeoutException)):
+        return TaskError("http_timeout", f"{host} did not answer in time.", transient=True)
+    if isinstance(error, httpx.DecodingError):
+        return TaskError("http_body_encoding", f"The body of {host} cannot be decoded.", transient=False)
+    reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+    return TaskError("http_connection", f"The connection to {host} failed: {reason}", transient=True)
+
+
+def _next_hop(
+    request: httpx.Request, response: httpx.Response, auth: httpx.Auth | None
+) -> tuple[httpx.Request, httpx.Auth | None]:
+    """The request for the next hop (RFC 9110, section 15.4)."""
+    try:
+        target = request.url.join(response.headers["location"])
+    except httpx.InvalidURL:
+        raise TaskError("http_redirect", "The redirect leads to something that is no URL.", transient=False) from None
+    if request.url.scheme == "https" and target.scheme == "http":
+        raise TaskError("http_redirect", "A redirect from https to http is not followed.", transient=False)
+    method, content = request.method, request.stream
+    headers = {name: value for name, value in request.headers.items() if name.lower() != "host"}
+    if response.status_code == 303 or (response.status_code in (301, 302) and method == "POST"):
+        method = "GET" if method != "HEAD" else "HEAD"
+        content = None  # type: ignore[assignment]
+        for name in ("content-length", "content-type", "transfer-encoding"):
+            headers.pop(name, None)
+    elif response.status_code in (307, 308) and not isinstance(content, httpx.ByteStream):
+        raise TaskError("http_redirect", "A streamed body cannot be sent again to a redirect.", transient=False)
+    before, after = urlsplit(str(request.url)), urlsplit(str(target))
+    if (before.scheme, before.netloc) != (after.scheme, after.netloc):
+        headers = {name: value for name, value in headers.items() if name.lower() not in _SECRET_HEADERS}
+        auth = None
+    return httpx.Request(method, target, headers=headers, stream=content), auth

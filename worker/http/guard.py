@@ -1,0 +1,166 @@
+"""Refuses addresses that nodes must not reach: checked is what is actually connected to (hazard S15).
+
+A name is resolved once; every answer is checked; the connection goes to the checked address itself, so a
+second, different answer (DNS rebinding) cannot matter. TLS still verifies the name.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
+from typing import Any
+
+import httpcore
+
+from worker.executors.base import TaskError
+
+Address = IPv4Address | IPv6Address
+Network = IPv4Network | IPv6Network
+
+_NAT64 = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"))
+_COMPATIBLE = ip_network("::/96")
+_ISATAP = (0x00005EFE, 0x02005EFE)
+
+
+@dataclass(frozen=True)
+class AllowList:
+    """What may be reached although it is not public, from AOB_HTTP_ALLOW: `host`, `host:port`, `CIDR`, `CIDR:port`."""
+
+    hosts: frozenset[tuple[str, int | None]] = frozenset()
+    networks: tuple[tuple[Network, int | None], ...] = ()
+
+    @classmethod
+    def parse(cls, text: str) -> AllowList:
+        hosts: set[tuple[str, int | None]] = set()
+        networks: list[tuple[Network, int | None]] = []
+        for entry in filter(None, (part.strip() for part in text.split(","))):
+            name, port = _split_port(entry)
+            try:
+                networks.append((ip_network(name, strict=False), port))
+            except ValueError:
+                hosts.add((name.lower().rstrip("."), port))
+        return cls(frozenset(hosts), tuple(networks))
+
+    def admits(self, host: str, address: Address, port: int) -> bool:
+        name = host.lower().rstrip(".")
+        if (name, None) in self.hosts or (name, port) in self.hosts:
+            return True
+        return any(
+            address.version == network.version and address in network and wanted in (None, port)
+            for network, wanted in self.networks
+        )
+
+
+def _split_port(entry: str) -> tuple[str, int | None]:
+    if entry.startswith("["):
+        name, _, port = entry[1:].partition("]")
+        return name, int(port[1:]) if port else None
+    name, colon, port = entry.rpartition(":")
+    if colon and port.isdigit() and ":" not in name:
+        return name, int(port)
+    return entry, None
+
+
+def embedded_addresses(address: Address) -> Iterable[Address]:
+    """The address itself and every IPv4 address that an IPv6 transition form carries."""
+    yield address
+    if isinstance(address, IPv4Address):
+        return
+    number = int(address)
+    last = IPv4Address(number & 0xFFFFFFFF)
+    if address.ipv4_mapped is not None:
+        yield address.ipv4_mapped
+    if address.sixtofour is not None:
+        yield address.sixtofour
+    if address.teredo is not None:
+        yield from address.teredo
+    if any(address in network for network in _NAT64) or address in _COMPATIBLE:
+        yield last
+    if (number >> 32) & 0xFFFFFFFF in _ISATAP:
+        yield last
+
+
+def is_public(address: Address) -> bool:
+    """True when the address, and every IPv4 address inside it, is globally reachable unicast."""
+    for part in embedded_addresses(address):
+        if isinstance(part, IPv6Address) and (part.ipv4_mapped or any(part in net for net in _NAT64)):
+            continue
+        if not part.is_global or part.is_multicast or part.is_reserved or part.is_unspecified:
+            return False
+        if isinstance(part, IPv6Address) and part.is_site_local:
+            return False
+    return True
+
+
+async def resolve(host: str, port: int) -> list[Address]:
+    """Every address of a name, in the resolver's order."""
+    try:
+        answers = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        raise TaskError(
+            "http_name_unknown",
+            f"The name {host!r} cannot be resolved: {error.strerror or error}.",
+            transient=True,
+        ) from None
+    return list(dict.fromkeys(ip_address(str(answer[4][0]).partition("%")[0]) for answer in answers))
+
+
+@dataclass
+class Guard:
+    """Decides which addresses a connection to host:port may use."""
+
+    allow: AllowList = field(default_factory=lambda: AllowList.parse(os.environ.get("AOB_HTTP_ALLOW", "")))
+    resolver: Any = resolve
+
+    async def addresses(self, host: str, port: int) -> list[Address]:
+        """The checked addresses. Raises TaskError `http_address_refused` when one of them is not public."""
+        found: list[Address] = await self.resolver(host, port)
+        for address in found:
+            if not is_public(address) and not self.allow.admits(host, address, port):
+                raise TaskError(
+                    "http_address_refused",
+                    f"{host}:{port} leads to {address}, which is not a public address.",
+                    transient=False,
+                    hint="An operator can allow it by the setting AOB_HTTP_ALLOW.",
+                )
+        return found
+
+
+class GuardedBackend(httpcore.AsyncNetworkBackend):
+    """Connects only to checked addresses."""
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self._backend = httpcore.AnyIOBackend()
+
+    async def connect_tcp(
+        self,
+        host: str,
+        port: int,
+        timeout: float | None = None,
+        local_address: str | None = None,
+        socket_options: Any = None,
+    ) -> httpcore.AsyncNetworkStream:
+        failure: Exception | None = None
+        for address in (await self._guard.addresses(host, port))[:4]:
+            try:
+                return await self._backend.connect_tcp(
+                    str(address),
+                    port,
+                    timeout=timeout,
+                    local_address=local_address,
+                    socket_options=socket_options,
+                )
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
+                failure = error
+        raise failure or httpcore.ConnectError(f"{host} has no address")
+
+    async def connect_unix_socket(self, path: str, timeout: float | None = None, socket_options: Any = None) -> Any:
+        raise TaskError("http_address_refused", "Unix sockets cannot be reached.", transient=False)
+
+    async def sleep(self, seconds: float) -> None:
+        await self._backend.sleep(seconds)

@@ -1,0 +1,227 @@
+"""Executes leased tasks concurrently and records their results in groups, advancing the runs on the way.
+
+Doorbells only hasten it: it also looks by itself. A result counts only under its lease's token (law 6).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import random
+import socket
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import psycopg
+from django.conf import settings
+
+from runs import dispatch
+from runs.blobs import AsyncBlobs, fetch
+from runs.coordinator import Adoption, Advancer, Finished
+from runs.core.events import Fact
+from runs.core.values import Values, get, put
+from runs.store import Leased
+from worker.executors import executors
+from worker.executors.base import TaskContext, TaskError
+from workflows.core.errors import AobError
+
+LOOK_SECONDS = 1.0
+RECORD_BATCH = 200
+MAX_LOG_LINES = 100
+
+_log = logging.getLogger(__name__)
+
+
+class Runner:
+    """The executing part of a worker process; runs its own event loop in a thread."""
+
+    def __init__(self, plane: str, *, slots: int | None = None, alive: Callable[[], None] = lambda: None) -> None:
+        self.plane = plane
+        self.name = f"{plane}@{socket.gethostname()}:{os.getpid()}"
+        self._slots = slots or settings.AOB_WORKER_SLOTS
+        self._alive = alive
+        self._advancer = Advancer()
+        self._running: dict[int, tuple[Leased, asyncio.Task[None]]] = {}
+        self._finished: list[Finished] = []
+        self._loop = asyncio.new_event_loop()
+        self._bell = asyncio.Event()
+        self._done = asyncio.Event()
+        self._rung_for: list[int] = []
+        self._stopping = False
+        self._thread = threading.Thread(target=self._main, name="runner", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def ring(self, ids: Sequence[int]) -> None:
+        """A doorbell: these tasks may be waiting. Safe from any thread; returns at once."""
+        self._loop.call_soon_threadsafe(self._hear, list(ids))
+
+    def stop(self, patience: float = 10.0) -> None:
+        """Takes no more tasks, lets the running ones finish for a while, gives the rest up to others."""
+        self._loop.call_soon_threadsafe(self._stop)
+        self._thread.join(patience)
+
+    def _hear(self, ids: list[int]) -> None:
+        self._rung_for.extend(ids)
+        self._bell.set()
+
+    def _stop(self) -> None:
+        self._stopping = True
+        self._bell.set()
+        self._done.set()
+
+    def _main(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        self._loop.run_until_complete(self._work())
+
+    async def _work(self) -> None:
+        helpers = [asyncio.create_task(self._record()), asyncio.create_task(self._heartbeat())]
+        while not self._stopping:
+            self._alive()
+            took = 0
+            try:
+                took = await self._take()
+            except (psycopg.Error, OSError) as error:
+                _log.warning("No tasks can be leased: %s", error)
+            if took == 0:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._bell.wait(), LOOK_SECONDS)
+                self._bell.clear()
+        if self._running:
+            await asyncio.wait([work for _, work in self._running.values()], timeout=5)
+        self._done.set()
+        await asyncio.wait(helpers[:1], timeout=5)
+        for helper in helpers:
+            helper.cancel()
+
+    async def _take(self) -> int:
+        """Leases as many tasks as there are free slots and starts them."""
+        free = self._slots - len(self._running)
+        if free <= 0:
+            self._rung_for.clear()
+            return 0
+        ids, self._rung_for = self._rung_for, []
+        types = sorted(executors())
+        tasks = await asyncio.to_thread(
+            dispatch.lease, worker=self.name, plane=self.plane, types=types, limit=free, ids=ids or None
+        )
+        if not tasks and ids:
+            return 1
+        await self._start(tasks)
+        return len(tasks)
+
+    async def _start(self, tasks: Sequence[Leased]) -> None:
+        if not tasks:
+            return
+        inputs = await asyncio.to_thread(dispatch.inputs_of, tasks)
+        for task in tasks:
+            work = asyncio.create_task(self._execute(task, inputs.get(task.id, {})))
+            self._running[task.id] = (task, work)
+
+    async def _execute(self, task: Leased, data: dict[str, Any]) -> None:
+        lines: list[dict[str, str]] = []
+        values = Values(fetch)
+        answer: dict[str, Any] = {"attempt": task.attempt, "worker": self.name}
+        kind = "TaskCompleted"
+        try:
+            async with asyncio.timeout(task.timeout):
+                config = await asyncio.to_thread(values.load, get(data, "input") or [{}])
+                output = await executors()[task.type](config, self._context(task, lines))
+            put(
+                answer,
+                "output",
+                values.store(output, max_bytes=settings.AOB_MAX_VALUE_BYTES, what=f"The output of node {task.node!r}"),
+            )
+        except asyncio.CancelledError:
+            # The lease is gone: the run went on without this attempt, so there is nothing to record.
+            self._running.pop(task.id, None)
+            return
+        except TimeoutError:
+            message = f"The attempt took longer than its timeout of {task.timeout:g} s."
+            kind, error = "TaskFailed", {"code": "timeout", "message": message, "transient": True}
+            answer |= {"error": error, "jitter": random.random()}
+        except TaskError as failure:
+            kind = "TaskFailed"
+            answer |= {"error": failure.as_dict(), "jitter": random.random()}
+        except AobError as failure:
+            kind = "TaskFailed"
+            answer |= {"error": {**failure.as_dict(), "transient": False}, "jitter": random.random()}
+        except Exception as failure:
+            # The executor has a defect; the whole exception is recorded and no other task suffers from it.
+            _log.exception("The executor of %s failed", task.type)
+            lines_of = traceback.format_exception(failure)[-10:]
+            error = {
+                "code": "executor_error",
+                "message": f"{type(failure).__name__}: {failure}"[:2000].replace("\x00", "�"),
+                "transient": False,
+                "details": {"traceback": "".join(lines_of)[-4000:].replace("\x00", "�")},
+            }
+            kind = "TaskFailed"
+            answer |= {"error": error, "jitter": random.random()}
+        if lines:
+            answer["log"] = lines
+        self._finished.append(Finished(task, Fact(kind, task.node, answer), values.new))
+        self._done.set()
+
+    def _context(self, task: Leased, lines: list[dict[str, str]]) -> TaskContext:
+        def log(level: str, message: str) -> None:
+            if len(lines) < MAX_LOG_LINES:
+                lines.append({"level": level, "message": message[:4000]})
+
+        return TaskContext(
+            run_id=task.run_id,
+            path=task.node,
+            attempt=task.attempt,
+            idempotency_key=f"{task.run_id}:{task.node}",
+            blobs=AsyncBlobs(),
+            max_value_bytes=settings.AOB_MAX_VALUE_BYTES,
+            max_blob_bytes=settings.AOB_MAX_BLOB_BYTES,
+            log=log,
+        )
+
+    async def _record(self) -> None:
+        """Records what is finished, as a group per commit, and starts what follows if it is for this plane."""
+        while not (self._stopping and not self._finished):
+            await self._done.wait()
+            self._done.clear()
+            while self._finished:
+                group, self._finished = self._finished[:RECORD_BATCH], self._finished[RECORD_BATCH:]
+                try:
+                    await self._record_group(group)
+                except (psycopg.Error, OSError) as error:
+                    _log.warning("Results cannot be recorded yet: %s", error)
+                    self._finished = group + self._finished
+                    await asyncio.sleep(0.5)
+
+    async def _record_group(self, group: list[Finished]) -> None:
+        free = 0 if self._stopping else max(self._slots - len(self._running) + len(group), 0)
+        ids = list(dict.fromkeys(one.task.run_id for one in group))
+        advanced = await asyncio.to_thread(
+            self._advancer.runs, ids, group, Adoption(worker=self.name, plane=self.plane, slots=free)
+        )
+        for one in group:
+            self._running.pop(one.task.id, None)
+        await self._start(advanced.adopted)
+        self._bell.set()
+
+    async def _heartbeat(self) -> None:
+        """Renews the leases; a task whose lease is gone is stopped."""
+        while True:
+            await asyncio.sleep(min(settings.AOB_LEASE_SECONDS / 3, 2.0))
+            held = list(self._running.values())
+            if not held:
+                continue
+            try:
+                kept = await asyncio.to_thread(dispatch.renew, [task for task, _ in held])
+            except (psycopg.Error, OSError) as error:
+                _log.warning("Leases cannot be renewed: %s", error)
+                continue
+            finishing = {one.task.id for one in self._finished}
+            for task, work in held:
+                if task.id not in kept and task.id not in finishing:
+                    work.cancel()
