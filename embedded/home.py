@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import secrets
 import shutil
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 MIN_FREE_BYTES = 200 * 1024 * 1024
 
@@ -84,11 +83,3 @@ def write_private(path: Path, text: str) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
-
-
-def read_json(path: Path) -> Any:
-    """The JSON in a file, or None."""
-    try:
-        return json.loads(path.read_text())
-    except (OSError, ValueError):
-        return None

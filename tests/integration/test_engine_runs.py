@@ -47,7 +47,9 @@ def test_a_map_of_calls_respects_its_concurrency() -> None:
     body = {"nodes": {"get": {"type": "http", "config": {"method": "GET", "url": "{{ item }}"}}}}
     with HttpServer(delay=0.02) as server, engine():
         urls = [f"{server.url}/{n}" for n in range(40)]
-        document = graph({"each": {"type": "map", "config": {"items": "inputs.urls", "body": body, "max_concurrency": 5}}})
+        document = graph(
+            {"each": {"type": "map", "config": {"items": "inputs.urls", "body": body, "max_concurrency": 5}}}
+        )
         run_id = start(document, {"urls": urls})
         view = ended(run_id)
         assert [item["get"]["body"]["path"] for item in view["output"]["each"]] == [f"/{n}" for n in range(40)]
@@ -66,7 +68,9 @@ def test_delay_signal_loop_and_child() -> None:
         "sub": {"type": "subworkflow", "config": {"workflow": "child", "inputs": {"n": "{{ nodes.ask.n }}"}}},
         "loop": {"type": "loop", "config": {"while": "iteration < 3", "body": body, "max_iterations": 5}},
     }
-    document = graph(nodes, ("wait", "ask"), ("ask", "sub"), ("sub", "loop"), output=["{{ nodes.sub }}", "{{ nodes.loop.n }}"])
+    document = graph(
+        nodes, ("wait", "ask"), ("ask", "sub"), ("sub", "loop"), output=["{{ nodes.sub }}", "{{ nodes.loop.n }}"]
+    )
     with engine():
         run_id = start(document)
         eventually(lambda: any(one["kind"] == "signal" for one in queries.run(run_id)["waiting_for"]))
@@ -118,7 +122,13 @@ def test_replay_from_an_item_executes_only_what_follows_it() -> None:
     }
     with HttpServer() as server, engine():
         urls = [f"{server.url}/{n}" for n in range(5)]
-        document = graph({"each": {"type": "map", "config": {"items": "inputs.urls", "body": body}}, "end": value("{{ size(nodes.each) }}")}, ("each", "end"))
+        document = graph(
+            {
+                "each": {"type": "map", "config": {"items": "inputs.urls", "body": body}},
+                "end": value("{{ size(nodes.each) }}"),
+            },
+            ("each", "end"),
+        )
         run_id = start(document, {"urls": urls})
         assert ended(run_id)["output"] == {"end": 5}
         assert len(server.requests) == 5

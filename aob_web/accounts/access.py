@@ -1,0 +1,110 @@
+"""Who asks, and what they may do: sessions for browsers, bearer tokens for programs (hazards S4, S11)."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+from django.conf import settings
+from django.http import HttpRequest
+from django.middleware.csrf import CsrfViewMiddleware
+
+from aob_web.accounts.models import SCOPES, ApiToken
+from workflows.core.errors import AobError
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+
+
+class AccessError(AobError):
+    """No credentials (401) or not the right ones (403)."""
+
+
+@dataclass(frozen=True)
+class Caller:
+    """An authenticated user with the scopes of this request."""
+
+    user: Any
+    scopes: frozenset[str]
+    token: int | None = None
+
+    @property
+    def name(self) -> str:
+        return str(self.user.get_username())
+
+    def still_valid(self) -> bool:
+        """False once the user or token is no longer good; for connections that stay open."""
+        if self.token is not None:
+            found = ApiToken.objects.filter(pk=self.token, revoked_at=None).exists()
+            return found and type(self.user).objects.filter(pk=self.user.pk, is_active=True).exists()
+        return type(self.user).objects.filter(pk=self.user.pk, is_active=True).exists()
+
+
+def bearer(header: str | None) -> Caller | None:
+    """The caller of an Authorization header, or None when there is no such header.
+
+    Raises AccessError for any other credentials: there is no fall back to a default identity.
+    """
+    if header is None:
+        return None
+    kind, _, token = header.partition(" ")
+    found = ApiToken.find(token.strip()) if kind.lower() == "bearer" and token.strip() else None
+    if found is None:
+        raise AccessError("unauthenticated", "The API token is unknown, expired or revoked.", hint="See /account/.")
+    return Caller(found.user, frozenset(found.scopes), found.pk)
+
+
+def caller_of(request: HttpRequest) -> Caller:
+    """Raises AccessError when nobody is signed in, or a browser's request fails the CSRF check."""
+    found = bearer(request.headers.get("Authorization"))
+    if found is not None:
+        return found
+    if not request.user.is_authenticated:
+        raise AccessError(
+            "unauthenticated", "Sign in, or send an API token.", hint="Authorization: Bearer aob_…, see .aob/client.json"
+        )
+    if request.method not in SAFE_METHODS:
+        _check_csrf(request)
+    scopes = SCOPES if request.user.is_superuser else ("read", "execute", "write")
+    return Caller(request.user, frozenset(scopes))
+
+
+def require(request: HttpRequest, scope: str) -> Caller:
+    """The caller, if it may do what `scope` names. Raises AccessError."""
+    caller = caller_of(request)
+    if scope not in caller.scopes and "admin" not in caller.scopes:
+        raise AccessError("forbidden", f"This needs the scope {scope!r}.", hint="Use a token that has it.")
+    return caller
+
+
+def origin_allowed(origin: str | None) -> bool:
+    """True for exactly our own origins (hazard S20)."""
+    return origin in settings.ALLOWED_ORIGINS
+
+
+def _check_csrf(request: HttpRequest) -> None:
+    middleware = CsrfViewMiddleware(lambda request: None)  # type: ignore[arg-type,return-value]
+    middleware.process_request(request)
+    if middleware.process_view(request, lambda request: None, (), {}) is not None:  # type: ignore[arg-type]
+        raise AccessError("csrf", "The request did not come from our own pages.", hint="Reload the page and try again.")
+
+
+class Throttle:
+    """Slows down guessing of passwords: a few failures per name and minute, in this process."""
+
+    def __init__(self, most: int = 10, seconds: float = 60.0) -> None:
+        self._most, self._seconds = most, seconds
+        self._failures: dict[str, list[float]] = {}
+
+    def blocked(self, name: str) -> bool:
+        now = time.monotonic()
+        recent = [moment for moment in self._failures.get(name, ()) if now - moment < self._seconds]
+        if recent:
+            self._failures[name] = recent
+        else:
+            self._failures.pop(name, None)
+        return len(recent) >= self._most
+
+    def failed(self, name: str) -> None:
+        if len(self._failures) < 10_000:
+            self._failures.setdefault(name, []).append(time.monotonic())

@@ -1,0 +1,38 @@
+"""`/node-types`: the registry, for editors, agents and people."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+from ninja import Router
+
+from aob_web.accounts.access import require
+from aob_web.api.answers import as_json
+from workflows.nodes.registry import NodeType, node_types
+
+router = Router()
+
+
+def describe(node_type: NodeType) -> dict[str, Any]:
+    """A node type as JSON."""
+    return {
+        "name": node_type.name,
+        "kind": node_type.kind,
+        "title": node_type.title,
+        "help": node_type.help,
+        "icon": node_type.icon,
+        "category": node_type.category,
+        "ports": [*node_type.ports, "error"],
+        "config_schema": node_type.config_schema,
+        "output_schema": node_type.output_schema,
+        "retry": node_type.retry,
+        "timeout": node_type.timeout,
+        "example": node_type.example,
+    }
+
+
+@router.get("", summary="List node types")
+def all_types(request: HttpRequest) -> HttpResponse:
+    require(request, "read")
+    return as_json({"items": [describe(node_type) for node_type in node_types().values()], "next": None})

@@ -1,0 +1,108 @@
+"""Refusals as RFC 9457 problem details."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+from django.http import HttpRequest, HttpResponse
+
+from aob_web.accounts.access import AccessError
+from runs.starting import InputsInvalid
+from workflows.core.errors import AobError
+from workflows.core.problems import DocumentInvalid
+from workflows.core.strictjson import JsonError
+
+_log = logging.getLogger(__name__)
+
+_CONFLICTS = frozenset(
+    {"run_ended", "run_not_paused", "idempotency_key_reused", "dead_letter_closed", "replay_version_conflict"}
+)
+_TOO_LARGE = frozenset({"json_too_large", "blob_too_large", "request_too_large", "inputs_too_large"})
+_NOT_FOUND = frozenset(
+    {"run_unknown", "workflow_unknown", "tag_unknown", "version_unknown", "blob_unknown", "dead_letter_unknown"}
+)
+_TITLES = {
+    400: "Bad request", 401: "Not signed in", 403: "Not allowed", 404: "Not found", 405: "Method not allowed",
+    409: "Conflict", 413: "Too large", 422: "Refused", 500: "Internal error", 503: "Not available",
+}  # fmt: skip
+
+
+def status_of(error: AobError) -> int:
+    """The HTTP status that fits an error."""
+    if isinstance(error, AccessError):
+        return 401 if error.code == "unauthenticated" else 403
+    if error.code in _NOT_FOUND:
+        return 404
+    if error.code in _CONFLICTS:
+        return 409
+    if error.code in _TOO_LARGE:
+        return 413
+    if isinstance(error, JsonError):
+        return 400
+    return 422
+
+
+def problem(error: AobError) -> dict[str, Any]:
+    """The problem details of an error."""
+    status = status_of(error)
+    details: dict[str, Any] = {
+        "type": f"urn:aob:problem:{error.code}",
+        "title": _TITLES[status],
+        "status": status,
+        "detail": error.message,
+        "code": error.code,
+    }
+    if error.hint:
+        details["hint"] = error.hint
+    errors = _errors(error)
+    if errors:
+        details["errors"] = errors
+    return details
+
+
+def _errors(error: AobError) -> Sequence[dict[str, Any]]:
+    if isinstance(error, DocumentInvalid):
+        return [one.as_dict() for one in error.problems]
+    if isinstance(error, InputsInvalid):
+        return [one.as_dict() for one in error.problems]
+    return [error.as_dict()] if error.pointer is not None else []
+
+
+def response(error: AobError) -> HttpResponse:
+    details = problem(error)
+    answer = HttpResponse(
+        json.dumps(details, ensure_ascii=False).encode("utf-8", "replace"),
+        status=details["status"],
+        content_type="application/problem+json",
+    )
+    if details["status"] == 401:
+        answer["WWW-Authenticate"] = "Bearer"
+    return answer
+
+
+def unavailable(reason: str) -> HttpResponse:
+    """503: nothing was accepted; the caller may try again (hazard I20)."""
+    details = {
+        "type": "urn:aob:problem:unavailable", "title": _TITLES[503], "status": 503, "detail": reason,
+        "code": "unavailable", "hint": "Try again shortly; nothing was accepted.",
+    }  # fmt: skip
+    return HttpResponse(
+        json.dumps(details), status=503, content_type="application/problem+json", headers={"Retry-After": "2"}
+    )
+
+
+def plain(status: int, code: str, message: str) -> HttpResponse:
+    """A problem that has no AobError behind it."""
+    details = {
+        "type": f"urn:aob:problem:{code}", "title": _TITLES.get(status, "Error"), "status": status,
+        "detail": message, "code": code,
+    }  # fmt: skip
+    return HttpResponse(json.dumps(details), status=status, content_type="application/problem+json")
+
+
+def internal(request: HttpRequest, error: Exception) -> HttpResponse:
+    _log.error("%s %s failed", request.method, request.path, exc_info=error)
+    return plain(500, "internal", "Something went wrong here; the log of the web process says what.")

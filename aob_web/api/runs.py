@@ -1,0 +1,238 @@
+"""`/runs`: start, list, steer and watch runs."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from ninja import Router
+
+from aob_web.accounts.access import Caller, require
+from aob_web.api import problems
+from aob_web.api.answers import as_json
+from aob_web.api.bodies import (
+    BatchBody,
+    EmptyBody,
+    ReasonBody,
+    ReplayBody,
+    RetryBody,
+    SignalBody,
+    StartBody,
+    documented,
+    parse,
+    raw,
+    shape,
+)
+from runs import queries, services, stream, timeline
+from runs.verify import verify as verify_run
+from workflows.core.errors import AobError, LimitExceeded
+from workflows.core.strictjson import decode
+
+router = Router()
+MAX_SEQ = 2**31 - 1
+
+
+def _request(body: StartBody, key: str | None) -> services.StartRequest:
+    return services.StartRequest(body.workflow, body.inputs, body.priority, body.labels, key)
+
+
+def _key(request: HttpRequest, caller: Caller) -> str | None:
+    """Idempotency keys of different users never meet."""
+    key = request.headers.get("Idempotency-Key")
+    return None if key is None else f"{caller.user.pk}:{key}" if 0 < len(key) <= 200 else key[:300] or ""
+
+
+@router.post("", openapi_extra=documented(StartBody), summary="Start a run")
+def start(request: HttpRequest) -> HttpResponse:
+    """Starts a run of a document, a workflow or a tag. Honours `Idempotency-Key`."""
+    caller = require(request, "execute")
+    run_id, _ = services.start(_request(parse(request, StartBody), _key(request, caller)))
+    return as_json(queries.run(run_id), 201)
+
+
+@router.post("/batch", openapi_extra=documented(BatchBody), summary="Start many runs")
+def batch(request: HttpRequest) -> HttpResponse:
+    """Takes `{"runs": […]}` or JSON lines; answers each with its run or its problem."""
+    require(request, "execute")
+    wanted = _batch_items(request)
+    if len(wanted) > settings.AOB_MAX_BATCH:
+        raise LimitExceeded(
+            "limit_batch",
+            f"The batch has {len(wanted)} runs; the limit is {settings.AOB_MAX_BATCH}.",
+            "/runs",
+            "Send it in parts, or raise AOB_MAX_BATCH.",
+        )
+    answers: list[dict[str, Any] | None] = [None] * len(wanted)
+    requests, places = [], []
+    for place, item in enumerate(wanted):
+        try:
+            requests.append(_request(shape(item, StartBody), None))
+            places.append(place)
+        except AobError as error:
+            answers[place] = _refused(error)
+    for place, outcome in zip(places, services.start_many(requests), strict=True):
+        if isinstance(outcome, AobError):
+            answers[place] = _refused(outcome)
+        else:
+            answers[place] = {"status": 201, "run": {"id": outcome[0]}}
+    return as_json({"items": answers}, 200)
+
+
+def _batch_items(request: HttpRequest) -> list[Any]:
+    if (request.content_type or "") in ("application/x-ndjson", "application/jsonl"):
+        lines = [line for line in raw(request).splitlines() if line.strip()]
+        return [decode(line) for line in lines]
+    return parse(request, BatchBody).runs
+
+
+def _refused(error: AobError) -> dict[str, Any]:
+    details = problems.problem(error)
+    return {"status": details["status"], "problem": details}
+
+
+@router.get("", summary="List runs")
+def runs(
+    request: HttpRequest,
+    status: str | None = None,
+    workflow: str | None = None,
+    label: str | None = None,
+    parent: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> HttpResponse:
+    """The newest first. `status` may name several, separated by commas; `label` is `name:value`."""
+    require(request, "read")
+    labels = None
+    if label is not None:
+        name, colon, value = label.partition(":")
+        if not colon:
+            raise AobError("label_invalid", "A label filter is written name:value.", "/label")
+        labels = {name: value}
+    page = queries.runs(status=status, workflow=workflow, labels=labels, parent=parent, limit=limit, cursor=cursor)
+    return as_json(page)
+
+
+@router.get("/{run_id}", summary="One run")
+def run(request: HttpRequest, run_id: str) -> HttpResponse:
+    require(request, "read")
+    return as_json(queries.run(run_id))
+
+
+@router.get("/{run_id}/events", summary="The log of a run")
+def events(
+    request: HttpRequest, run_id: str, after: int = 0, limit: int = 200, node: str | None = None, filter: str = ""
+) -> HttpResponse | StreamingHttpResponse:
+    """A page of JSON, or a stream with `Accept: text/event-stream` (resumes by `Last-Event-ID`)."""
+    caller = require(request, "read")
+    if filter not in ("", "errors"):
+        raise AobError("filter_unknown", f"There is no filter {filter[:40]!r}.", "/filter", "Use filter=errors.")
+    queries.require(run_id)
+    wants_stream = "text/event-stream" in request.headers.get("Accept", "")
+    after = _resume_at(request, after) if wants_stream else after
+    if not 0 <= after <= MAX_SEQ:
+        raise AobError("seq_invalid", "`after` is not a seq.", "/after", "Use the seq of the last event you have.")
+    if not wants_stream:
+        return as_json(queries.events(run_id, after=after, limit=limit, node=node, errors=filter == "errors"))
+    answer = StreamingHttpResponse(
+        _sse(run_id, after, node, filter == "errors", caller), content_type="text/event-stream"
+    )
+    answer["Cache-Control"] = "no-store"
+    answer["X-Accel-Buffering"] = "no"
+    return answer
+
+
+def _resume_at(request: HttpRequest, after: int) -> int:
+    last = request.headers.get("Last-Event-ID", "").strip()
+    if not last:
+        return after
+    if not (last.isascii() and last.isdigit() and len(last) < 12):
+        raise AobError("seq_invalid", "Last-Event-ID is not a seq.", hint="Start the stream without it.")
+    return int(last)
+
+
+async def _sse(run_id: str, after: int, node: str | None, errors: bool, caller: Caller) -> AsyncIterator[bytes]:
+    permitted = sync_to_async(caller.still_valid)
+    yield b"retry: 1000\n\n"
+    async for event in stream.follow(run_id, after, permitted=permitted):
+        if event is None:
+            yield b": keep-alive\n\n"
+            continue
+        if node and not (event["node"] and queries.is_within(event["node"], node)):
+            continue
+        if errors and event["type"] not in queries.ERRORS:
+            continue
+        text = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
+        yield f"id: {event['seq']}\nevent: {event['type']}\ndata: {text}\n\n".encode()
+    view = await sync_to_async(queries.run)(run_id)
+    if view["status"] in queries.TERMINAL_STATUSES:
+        yield f"event: end\ndata: {json.dumps({'status': view['status']})}\n\n".encode()
+
+
+@router.get("/{run_id}/activations", summary="The timeline of a run")
+def activations(request: HttpRequest, run_id: str) -> HttpResponse:
+    require(request, "read")
+    return as_json(timeline.activations(run_id))
+
+
+@router.get("/{run_id}/why", summary="Why a run has not ended")
+def why(request: HttpRequest, run_id: str) -> HttpResponse:
+    require(request, "read")
+    return as_json(queries.why(run_id))
+
+
+@router.get("/{run_id}/verify", summary="Check a run against its log")
+def verify(request: HttpRequest, run_id: str) -> HttpResponse:
+    require(request, "read")
+    return as_json(verify_run(run_id))
+
+
+@router.post("/{run_id}/cancel", openapi_extra=documented(ReasonBody, required=False), summary="Cancel a run")
+def cancel(request: HttpRequest, run_id: str) -> HttpResponse:
+    caller = require(request, "execute")
+    services.cancel(run_id, reason=parse(request, ReasonBody).reason, by=caller.name)
+    return as_json(queries.run(run_id))
+
+
+@router.post("/{run_id}/pause", openapi_extra=documented(EmptyBody, required=False), summary="Pause a run")
+def pause(request: HttpRequest, run_id: str) -> HttpResponse:
+    caller = require(request, "execute")
+    parse(request, EmptyBody)
+    services.pause(run_id, by=caller.name)
+    return as_json(queries.run(run_id))
+
+
+@router.post("/{run_id}/resume", openapi_extra=documented(EmptyBody, required=False), summary="Resume a run")
+def resume(request: HttpRequest, run_id: str) -> HttpResponse:
+    caller = require(request, "execute")
+    parse(request, EmptyBody)
+    services.resume(run_id, by=caller.name)
+    return as_json(queries.run(run_id))
+
+
+@router.post("/{run_id}/signal", openapi_extra=documented(SignalBody), summary="Send a signal")
+def signal(request: HttpRequest, run_id: str) -> HttpResponse:
+    caller = require(request, "execute")
+    body = parse(request, SignalBody)
+    services.signal(run_id, body.name, body.payload, by=caller.name)
+    return as_json({"accepted": True}, 202)
+
+
+@router.post("/{run_id}/replay", openapi_extra=documented(ReplayBody), summary="Replay from a node")
+def replay(request: HttpRequest, run_id: str) -> HttpResponse:
+    """Forks a new run; what came before the node is taken from the log."""
+    caller = require(request, "execute")
+    body = parse(request, ReplayBody)
+    new = services.replay(run_id, body.from_, inputs=body.inputs, version=body.version, by=caller.name)
+    return as_json(queries.run(new), 201)
+
+
+@router.post("/{run_id}/retry-policy", openapi_extra=documented(RetryBody), summary="Override a retry policy")
+def retry_policy(request: HttpRequest, run_id: str) -> HttpResponse:
+    caller = require(request, "execute")
+    body = parse(request, RetryBody)
+    services.set_retry_policy(run_id, body.node, body.retry, by=caller.name)
+    return as_json(queries.run(run_id))

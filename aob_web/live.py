@@ -1,0 +1,80 @@
+"""WebSockets: `/ws/runs/{id}/` sends a run's events as they are committed (hazards S4, S20)."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from typing import Any
+from urllib.parse import parse_qs
+
+from channels.db import database_sync_to_async
+from channels.generic.websocket import AsyncWebsocketConsumer
+
+from aob_web.accounts.access import AccessError, Caller, bearer, origin_allowed
+from aob_web.accounts.models import SCOPES
+from runs import queries, stream
+from runs.services import RunError
+
+UNAUTHENTICATED = 4401
+FORBIDDEN_ORIGIN = 4403
+UNKNOWN_RUN = 4404
+ENDED = 1000
+MAX_SEQ = 2**31 - 1
+
+
+class RunConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
+    """Sends each event as one JSON text; `?after=SEQ` resumes. Reads nothing."""
+
+    _task: asyncio.Task[None] | None = None
+
+    async def connect(self) -> None:
+        run_id = self.scope["url_route"]["kwargs"]["run_id"]
+        try:
+            caller = await self._caller()
+            await database_sync_to_async(queries.require)(run_id)
+        except AccessError as error:
+            await self._refuse(FORBIDDEN_ORIGIN if error.code == "origin" else UNAUTHENTICATED)
+            return
+        except RunError:
+            await self._refuse(UNKNOWN_RUN)
+            return
+        query = parse_qs(self.scope["query_string"].decode("ascii", "replace"))
+        text = query.get("after", ["0"])[0]
+        after = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
+        await self.accept()
+        self._task = asyncio.create_task(self._send_events(run_id, min(after, MAX_SEQ), caller))
+
+    async def disconnect(self, code: int) -> None:
+        if self._task is not None:
+            self._task.cancel()
+
+    async def _refuse(self, code: int) -> None:
+        await self.accept()
+        await self.close(code)
+
+    async def _caller(self) -> Caller:
+        headers = {name.decode("latin-1").lower(): text.decode("latin-1") for name, text in self.scope["headers"]}
+        origin = headers.get("origin")
+        caller: Caller | None = await database_sync_to_async(bearer)(headers.get("authorization"))
+        if caller is not None and origin is None:
+            return caller
+        if not origin_allowed(origin):
+            raise AccessError("origin", "This origin may not open WebSockets.")
+        if caller is not None:
+            return caller
+        user = self.scope.get("user")
+        if user is None or not user.is_authenticated:
+            raise AccessError("unauthenticated", "Sign in, or send an API token.")
+        return Caller(user, frozenset(SCOPES if user.is_superuser else ("read",)))
+
+    async def _send_events(self, run_id: str, after: int, caller: Caller) -> None:
+        permitted = database_sync_to_async(caller.still_valid)
+        with contextlib.suppress(asyncio.CancelledError):
+            async for event in stream.follow(run_id, after, permitted=permitted):
+                if event is not None:
+                    await self.send(text_data=json.dumps(event, ensure_ascii=False, separators=(",", ":")))
+            await self.close(ENDED if await permitted() else UNAUTHENTICATED)
+
+    async def receive(self, text_data: Any = None, bytes_data: Any = None) -> None:
+        return

@@ -1,0 +1,104 @@
+"""`python -m aob_web.setup`: migrations, the first account and token, the examples. Safe to run again.
+
+Prints one JSON line per step; the last one is `{"step": "ready", …}` with what is shown only once.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import sys
+from pathlib import Path
+from typing import Any
+
+FIRST_USER = "admin"
+
+
+def main() -> None:
+    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aob_web.settings")
+    import django
+
+    django.setup(set_prefix=False)
+    from django.conf import settings
+
+    _migrate()
+    password = _first_account()
+    token = _client_token(settings.AOB_HOME, settings.AOB_PUBLIC_URL)
+    _load_examples(settings.BASE_DIR / "examples")
+    _tell("ready", url=settings.AOB_PUBLIC_URL, username=FIRST_USER, password=password, token=token)
+
+
+def _tell(step: str, **more: Any) -> None:
+    print(json.dumps({"step": step, **more}), flush=True)
+
+
+def _migrate() -> None:
+    from django.core.management import call_command
+    from django.db import connection
+    from django.db.migrations.executor import MigrationExecutor
+
+    executor = MigrationExecutor(connection)
+    plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
+    if plan:
+        call_command("migrate", verbosity=0, interactive=False)
+    _tell("migrate", status="done", detail=f"{len(plan)} migrations" if plan else "up to date")
+
+
+def _first_account() -> str | None:
+    """Makes the first account where there is none; gives its password, which is not kept anywhere."""
+    from django.contrib.auth.models import User
+
+    if User.objects.exists():
+        _tell("account", status="done", detail="there already")
+        return None
+    password = secrets.token_urlsafe(12)
+    User.objects.create_superuser(FIRST_USER, password=password)
+    _tell("account", status="done", detail=f"made {FIRST_USER!r}")
+    return password
+
+
+def _client_token(home: Path, url: str) -> str | None:
+    """Writes client.json for the command line; makes a token where the file has none that is valid."""
+    from django.contrib.auth.models import User
+
+    from aob_web.accounts.models import ApiToken
+
+    file = home / "client.json"
+    known: dict[str, Any] = {}
+    if file.exists():
+        known = json.loads(file.read_text())
+    made = None
+    if not known.get("token") or ApiToken.find(known["token"]) is None:
+        owner = User.objects.filter(is_superuser=True, is_active=True).order_by("pk").first()
+        if owner is None:
+            _tell("token", status="skipped", detail="there is no active superuser")
+            return None
+        made = known["token"] = ApiToken.issue(owner, "command line")
+    if made or known.get("url") != url:
+        known["url"] = url
+        part = file.with_suffix(".part")
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
+            json.dump(known, out)
+        part.replace(file)
+    _tell("token", status="done", detail="made" if made else "there already")
+    return made
+
+
+def _load_examples(folder: Path) -> None:
+    from workflows.core.errors import AobError
+    from workflows.core.strictjson import decode
+    from workflows.services import push
+
+    loaded = 0
+    for file in sorted(folder.glob("*/*workflow*.json")):
+        try:
+            push(decode(file.read_bytes()), note="Example")
+            loaded += 1
+        except AobError as error:
+            print(f"{file.name}: {error.message}", file=sys.stderr)
+    _tell("examples", status="done", detail=f"{loaded} workflows")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,84 @@
+"""Input forms generated from a workflow's JSON Schema, and what people send back, as JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from django.conf import settings
+from django.core.files.uploadedfile import UploadedFile
+from django.http import HttpRequest
+
+from runs import blobs
+from workflows.core.errors import AobError
+from workflows.core.strictjson import decode
+
+
+class FormError(AobError):
+    """A field that cannot be read."""
+
+
+def fields(schema: Any) -> list[dict[str, Any]]:
+    """The fields of a form: name, kind (text, number, checkbox, select, file or json), label, help, value."""
+    if not isinstance(schema, dict) or not isinstance(schema.get("properties"), dict):
+        return []
+    required = schema.get("required", [])
+    return [_field(name, part, name in required) for name, part in schema["properties"].items()]
+
+
+def _field(name: str, part: Any, required: bool) -> dict[str, Any]:
+    part = part if isinstance(part, dict) else {}
+    default = part.get("default")
+    kind = _kind(part)
+    value = default if kind != "json" or default is None else json.dumps(default, indent=2, ensure_ascii=False)
+    return {
+        "name": name,
+        "kind": kind,
+        "label": part.get("title", name),
+        "help": part.get("description", ""),
+        "required": required and kind != "checkbox",
+        "options": part.get("enum", []),
+        "step": "1" if part.get("type") == "integer" else "any",
+        "value": "" if value is None else value,
+    }
+
+
+def _kind(part: dict[str, Any]) -> str:
+    if "enum" in part and all(isinstance(option, str) for option in part["enum"]):
+        return "select"
+    if part.get("format") == "blob":
+        return "file"
+    kinds = {"string": "text", "integer": "number", "number": "number", "boolean": "checkbox"}
+    wanted = part.get("type")
+    return kinds.get(wanted, "json") if isinstance(wanted, str) else "json"
+
+
+def read(request: HttpRequest, schema: Any) -> dict[str, Any]:
+    """The inputs that a form stands for. Raises FormError that names the field; files become blobs."""
+    inputs: dict[str, Any] = {}
+    for field in fields(schema):
+        name, kind = field["name"], field["kind"]
+        if kind == "file":
+            upload = request.FILES.get(name)
+            if isinstance(upload, UploadedFile):
+                inputs[name] = blobs.put(
+                    upload.chunks(),
+                    media_type=upload.content_type or "application/octet-stream",
+                    max_bytes=settings.AOB_MAX_BLOB_BYTES,
+                )
+            continue
+        text = request.POST.get(name, "")
+        if kind == "checkbox":
+            inputs[name] = text == "on"
+        elif text != "" or (kind == "text" and field["required"]):
+            inputs[name] = _value(field, text)
+    return inputs
+
+
+def _value(field: dict[str, Any], text: str) -> Any:
+    if field["kind"] in ("text", "select"):
+        return text
+    try:
+        return decode(text)
+    except AobError as error:
+        raise FormError(error.code, f"{field['label']}: {error.message}", f"/inputs/{field['name']}") from None
