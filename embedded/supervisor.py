@@ -284,7 +284,8 @@ class Supervisor:
         if result.get("token"):
             self.tell(f"  API token (shown only now; kept for you in {self.home / 'client.json'}): {result['token']}")
         self.tell(
-            "  Try: .venv/bin/aob run start examples/access-log/workflow.json --inputs examples/access-log/inputs.json --follow"
+            "  Try: .venv/bin/aob run start examples/access-log/workflow.json"
+            " --inputs examples/access-log/inputs.json --follow"
         )
         self.tell("  Ctrl-C stops everything.\n")
 
