@@ -18,6 +18,7 @@ def main() -> None:
     if name not in PROCESSES:
         sys.exit(f"usage: python -m aob_web.processes {'|'.join(PROCESSES)}")
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aob_web.settings")
+    os.environ["AOB_PROCESS"] = name
     import django
 
     django.setup(set_prefix=False)

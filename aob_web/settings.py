@@ -87,19 +87,25 @@ ALLOWED_ORIGINS = frozenset(
 CSRF_TRUSTED_ORIGINS = sorted(ALLOWED_ORIGINS)
 
 INSTALLED_APPS = [
-    "daphne",
-    "django.contrib.admin",
     "django.contrib.auth",
     "django.contrib.contenttypes",
-    "django.contrib.sessions",
-    "django.contrib.messages",
-    "django.contrib.staticfiles",
-    "django_htmx",
     "aob_web.accounts",
-    "aob_web.ui",
     "workflows",
     "runs",
 ]
+
+if os.environ.get("AOB_PROCESS", "web") == "web":
+    # Workers and coordinators serve no pages, so they do without what only pages need.
+    INSTALLED_APPS = [
+        "daphne",
+        "django.contrib.admin",
+        "django.contrib.sessions",
+        "django.contrib.messages",
+        "django.contrib.staticfiles",
+        "django_htmx",
+        "aob_web.ui",
+        *INSTALLED_APPS,
+    ]
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",

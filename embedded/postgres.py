@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pwd
 import shutil
@@ -26,6 +25,8 @@ SETTINGS = {
     "max_wal_size": "1GB",
     "wal_compression": "on",
     "jit": "off",
+    "io_method": "sync",
+    "max_logical_replication_workers": "0",
     "idle_in_transaction_session_timeout": "30s",
     "tcp_keepalives_idle": "10",
     "tcp_keepalives_interval": "5",
@@ -105,28 +106,27 @@ class Postgres:
 
     def _make_role(self) -> None:
         """The role and database of the application; owner of its database and nothing else."""
-        statements = [
+        for statement in (
             f"CREATE ROLE aob LOGIN PASSWORD '{self._password}' CREATEDB",
             "CREATE DATABASE aob OWNER aob",
-        ]
-        import psycopg
-
-        parameters = f"host={self.socket} user=postgres password={self._superuser_password} dbname=postgres"
-        with psycopg.connect(parameters, autocommit=True) as connection:
-            for statement in statements:
-                with contextlib.suppress(psycopg.errors.DuplicateObject, psycopg.errors.DuplicateDatabase):
-                    connection.execute(statement)
+        ):
+            made = self._psql(statement)
+            if made.returncode != 0 and "already exists" not in made.stderr:
+                raise EmbeddedError(f"The database cannot be made: {made.stderr.strip()}", "See the message above.")
         (self.data / "aob.ready").touch()
 
     def _answers(self) -> bool:
-        import psycopg
+        return self._psql("SELECT 1").returncode == 0
 
-        parameters = f"host={self.socket} user=postgres password={self._superuser_password} dbname=postgres"
-        try:
-            psycopg.connect(parameters, connect_timeout=2).close()
-        except psycopg.OperationalError:
-            return False
-        return True
+    def _psql(self, statement: str) -> subprocess.CompletedProcess[str]:
+        """Runs one statement as the superuser; by the wheel's psql, so that the supervisor stays small."""
+        return subprocess.run(
+            [str(binaries() / "psql"), "-X", "-q", "-h", str(self.socket), "-U", "postgres", "-d", "postgres"],
+            input=f"\\set ON_ERROR_STOP on\n{statement};\n",
+            env={"PATH": "/usr/bin:/bin", "PGPASSWORD": self._superuser_password, "PGCONNECT_TIMEOUT": "2"},
+            capture_output=True,
+            text=True,
+        )
 
     def _stop_orphan(self) -> None:
         """A server that outlived a killed supervisor is stopped; its data is safe (it is Postgres)."""

@@ -158,6 +158,7 @@ class Supervisor:
             "AOB_SECRET_KEY": self._environ.get("AOB_SECRET_KEY") or homes.secret(self.home / "secret.key"),
             "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), self._environ.get("PYTHONPATH")))),
             "PYTHONUNBUFFERED": "1",
+            "MALLOC_ARENA_MAX": "2",
         }
 
     def _run_setup(self, environment: dict[str, str]) -> dict[str, Any]:

@@ -24,9 +24,10 @@ from runs.core.events import Event, Fact
 from runs.core.fold import apply
 from runs.core.values import Values
 from runs.dispatch import ring
-from runs.store import Change, Held, Leased, RunRow, StateCache, claim, load_states, take_inbox, write
+from runs.irs import ir_of
+from runs.leases import Adoption, Finished, Leased
+from runs.store import Change, Held, RunRow, StateCache, claim, load_states, take_inbox, write
 from workflows.core.errors import AobError
-from workflows.services import ir_of
 
 BATCH_RUNS = 200
 EVENTS_PER_TURN = 500
@@ -35,22 +36,6 @@ EVENTS_PER_TURN = 500
 IDLE_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
-
-
-class Finished(msgspec.Struct):
-    """The result of a leased task, to be recorded under the lease's token."""
-
-    task: Leased
-    fact: Fact
-    values: dict[str, bytes]
-
-
-class Adoption(msgspec.Struct):
-    """How many new tasks the caller wants to execute itself."""
-
-    worker: str
-    plane: str
-    slots: int
 
 
 class Advanced(msgspec.Struct):

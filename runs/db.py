@@ -56,8 +56,9 @@ def pool() -> ConnectionPool[psycopg.Connection[Any]]:
             return _pool
         _pool = ConnectionPool(
             conninfo(),
-            min_size=1,
+            min_size=0,
             max_size=POOL_SIZE,
+            max_idle=20,
             configure=configure,
             check=ConnectionPool.check_connection,
             timeout=10,

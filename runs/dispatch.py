@@ -16,7 +16,7 @@ from django.conf import settings
 from kombu.exceptions import KombuError
 
 from runs import db
-from runs.store import Leased
+from runs.leases import Leased
 
 EXECUTE = "aob.execute"
 PRIORITY_NAMES = ("high", "medium", "low")

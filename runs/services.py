@@ -22,16 +22,18 @@ from runs.core.advance import advance
 from runs.core.events import Fact
 from runs.core.values import Values
 from runs.dispatch import ring
+from runs.irs import ir_of
+from runs.leases import Leased
 from runs.models import PRIORITIES
 from runs.starting import checked_inputs, insert_rows, new_run
-from runs.store import Change, Leased, write
+from runs.store import Change, write
 from workflows.core.canonical import value_hash
 from workflows.core.compile import compile_retry
 from workflows.core.errors import AobError, LimitExceeded
 from workflows.core.ir import WorkflowIR
 from workflows.core.strictjson import check, encode
 from workflows.core.templates import Template
-from workflows.services import ir_of, require_valid, resolve, save_version
+from workflows.services import require_valid, resolve, save_version
 
 MAX_LABELS = 20
 MAX_LABEL = 200

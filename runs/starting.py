@@ -14,11 +14,12 @@ from runs.core.events import Event
 from runs.core.fold import apply
 from runs.core.state import Limits, State
 from runs.core.values import Values, get, put
+from runs.irs import ir_of
 from runs.store import Change, Held, RunRow
 from workflows.core.errors import AobError, LimitExceeded
 from workflows.core.ir import WorkflowIR
 from workflows.core.schemas import apply_defaults
-from workflows.services import ir_of, pins_of
+from workflows.services import pins_of
 
 MAX_DEPTH = 16
 """So deep may runs be nested in sub-workflows."""

@@ -19,8 +19,9 @@ from runs.core import paths
 from runs.core.events import TERMINAL, Event, Fact
 from runs.core.fold import fold
 from runs.core.state import State, dump, load, public_status
+from runs.irs import ir_of
+from runs.leases import Leased
 from workflows.nodes.registry import node_types
-from workflows.services import ir_of
 
 MAX_INBOX = 5_000
 CACHED_STATES = 500
@@ -59,21 +60,6 @@ class Change(msgspec.Struct):
     held: Held
     events: list[Event]
     values: dict[str, bytes]
-
-
-class Leased(msgspec.Struct):
-    """A task that this process holds under `token`."""
-
-    id: int
-    run_id: str
-    node: str
-    attempt: int
-    type: str
-    plane: str
-    priority: int
-    input_seq: int
-    timeout: float | None
-    token: int | None
 
 
 class StateCache:

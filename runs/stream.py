@@ -36,7 +36,7 @@ class Hub:
     def __init__(self) -> None:
         self._watchers: dict[str, set[asyncio.Event]] = {}
         self.pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
-            db.conninfo(), min_size=1, max_size=4, configure=_configure, timeout=10, open=False
+            db.conninfo(), min_size=0, max_size=4, max_idle=20, configure=_configure, timeout=10, open=False
         )
         self._opened = asyncio.Lock()
         self._listener: asyncio.Task[None] | None = None

@@ -9,10 +9,10 @@ from runs import db
 from runs.core import paths
 from runs.core.events import TERMINAL, Event
 from runs.core.scope import instant
+from runs.irs import ir_of
 from runs.queries import require
 from runs.store import events_of
 from workflows.core.ir import WorkflowIR
-from workflows.services import ir_of
 
 MAX_ACTIVATIONS = 2_000
 

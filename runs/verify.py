@@ -11,11 +11,11 @@ from runs.core.events import DECISIONS, TERMINAL, Event
 from runs.core.fold import apply
 from runs.core.state import State, dump, public_status
 from runs.core.values import Values
+from runs.irs import ir_of
 from runs.queries import require
 from runs.store import events_of
 from workflows.core.canonical import value_hash
 from workflows.core.errors import AobError
-from workflows.services import ir_of
 
 MAX_PROBLEMS = 50
 

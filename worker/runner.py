@@ -14,26 +14,38 @@ import socket
 import threading
 import traceback
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import cache
+from typing import TYPE_CHECKING, Any
 
 import psycopg
 from django.conf import settings
 
 from runs import dispatch
 from runs.blobs import AsyncBlobs, fetch
-from runs.coordinator import Adoption, Advancer, Finished
 from runs.core.events import Fact
 from runs.core.values import Values, get, put
-from runs.store import Leased
+from runs.leases import Adoption, Finished, Leased
 from worker.executors import executors
 from worker.executors.base import TaskContext, TaskError
 from workflows.core.errors import AobError
+from workflows.nodes.registry import node_types
+
+if TYPE_CHECKING:
+    from runs.coordinator import Advancer
 
 LOOK_SECONDS = 1.0
 RECORD_BATCH = 200
 MAX_LOG_LINES = 100
 
 _log = logging.getLogger(__name__)
+
+
+@cache
+def _advancer() -> Advancer:
+    """Loaded with the first result: an idle worker stays small."""
+    from runs.coordinator import Advancer
+
+    return Advancer()
 
 
 class Runner:
@@ -44,7 +56,9 @@ class Runner:
         self.name = f"{plane}@{socket.gethostname()}:{os.getpid()}"
         self._slots = slots or settings.AOB_WORKER_SLOTS
         self._alive = alive
-        self._advancer = Advancer()
+        self._types = sorted(
+            name for name, node_type in node_types().items() if node_type.is_task and node_type.plane == plane
+        )
         self._running: dict[int, tuple[Leased, asyncio.Task[None]]] = {}
         self._finished: list[Finished] = []
         self._loop = asyncio.new_event_loop()
@@ -102,13 +116,12 @@ class Runner:
     async def _take(self) -> int:
         """Leases as many tasks as there are free slots and starts them."""
         free = self._slots - len(self._running)
-        if free <= 0:
+        if free <= 0 or not self._types:
             self._rung_for.clear()
             return 0
         ids, self._rung_for = self._rung_for, []
-        types = sorted(executors())
         tasks = await asyncio.to_thread(
-            dispatch.lease, worker=self.name, plane=self.plane, types=types, limit=free, ids=ids or None
+            dispatch.lease, worker=self.name, plane=self.plane, types=self._types, limit=free, ids=ids or None
         )
         if not tasks and ids:
             return 1
@@ -202,7 +215,7 @@ class Runner:
         free = 0 if self._stopping else max(self._slots - len(self._running) + len(group), 0)
         ids = list(dict.fromkeys(one.task.run_id for one in group))
         advanced = await asyncio.to_thread(
-            self._advancer.runs, ids, group, Adoption(worker=self.name, plane=self.plane, slots=free)
+            _advancer().runs, ids, group, Adoption(worker=self.name, plane=self.plane, slots=free)
         )
         for one in group:
             self._running.pop(one.task.id, None)

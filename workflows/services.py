@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Any
 
 from django.db import transaction
@@ -140,12 +139,6 @@ def document_of(version: str) -> Document:
         raise WorkflowError("version_unknown", f"There is no version {version[:80]!r}.")
     document: Document = decode(text)
     return document
-
-
-@lru_cache(maxsize=256)
-def ir_of(version: str) -> WorkflowIR:
-    """The compiled version; cached, since a version never changes."""
-    return compile_document(document_of(version), version=version)
 
 
 def pins_of(ir: WorkflowIR) -> dict[str, str]:
