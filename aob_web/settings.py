@@ -47,8 +47,8 @@ def _database(url: str) -> dict[str, object]:
         "PASSWORD": unquote(parts.password or ""),
         "HOST": query.pop("host", parts.hostname or ""),
         "PORT": query.pop("port", str(parts.port or "")),
-        "OPTIONS": query,
-        "CONN_MAX_AGE": 60,
+        # Under ASGI each request has a thread of its own, so connections are kept in a pool, not per thread.
+        "OPTIONS": {**query, "pool": {"min_size": 0, "max_size": 8, "max_idle": 60, "timeout": 10}},
         "CONN_HEALTH_CHECKS": True,
     }
 

@@ -30,7 +30,7 @@ _quiet_until = 0.0
 @cache
 def celery_app() -> Celery:
     """The Celery application: JSON only, no results, no remote control, no time-outs that redeliver."""
-    app = Celery("aob", broker=settings.CELERY_BROKER_URL)
+    app = Celery("aob", broker=settings.CELERY_BROKER_URL, fixups=[])
     app.conf.update(
         accept_content=["json"],
         task_serializer="json",
