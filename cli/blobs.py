@@ -5,8 +5,8 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from cli.commands import DONE
 from cli.connection import Connection, quote
+from cli.exits import DONE
 from cli.printing import document
 from cli.reading import upload
 

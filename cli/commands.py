@@ -1,22 +1,18 @@
-"""Arguments of every command, and the one place where failures become messages and exit codes."""
+"""Arguments of every command, built only as far as they are needed."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from typing import Any
 
-from cli.connection import Connection, Refused, Unreachable
+from cli.connection import Connection
+from cli.exits import USAGE, guarded
 from cli.texts import COMMANDS
-
-DONE, REFUSED, USAGE, UNREACHABLE, INTERRUPTED = 0, 1, 2, 3, 130
 
 
 def run(arguments: list[str]) -> int:
     """Parses and executes a command."""
-    from cli.reading import UsageError
-
     names = [name for name, _ in COMMANDS] + ["__complete"]
     if arguments[0] not in names and not arguments[0].startswith("-"):
         import difflib
@@ -26,30 +22,12 @@ def run(arguments: list[str]) -> int:
         print(f"aob: there is no command {arguments[0]!r}.{hint}", file=sys.stderr)
         return USAGE
     options = parser(arguments[0]).parse_args(arguments)
-    try:
+
+    def execute() -> int:
         connection = Connection.find(options.url, options.token)
         return int(handler(options.handler)(connection, options))
-    except UsageError as error:
-        print(f"aob: {error}", file=sys.stderr)
-        return USAGE
-    except Refused as error:
-        if options.json:
-            print(json.dumps(error.problem, ensure_ascii=False))
-        else:
-            for line in error.lines():
-                print(line, file=sys.stderr)
-        return REFUSED
-    except Unreachable as error:
-        if options.json:
-            print(json.dumps({"code": "unreachable", "detail": str(error)}))
-        else:
-            print(f"aob: {error}\n  Is it running? Start it with `make up` or `aob up`.", file=sys.stderr)
-        return UNREACHABLE
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
-        return DONE
+
+    return guarded(execute, as_json=options.json)
 
 
 def handler(name: str) -> Any:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import argparse
 from typing import Any
 
-from cli.commands import DONE, parser
+from cli.commands import parser
 from cli.connection import Connection, Refused, Unreachable
+from cli.exits import DONE
 
 SCRIPTS = {
     "bash": (

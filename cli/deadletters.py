@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from cli.commands import DONE
 from cli.connection import Connection, query
+from cli.exits import DONE
 from cli.printing import document, local_time, pretty, table
 
 

@@ -10,8 +10,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from cli.commands import DONE, INTERRUPTED, REFUSED
 from cli.connection import Connection, Unreachable, query, sse
+from cli.exits import DONE, INTERRUPTED, REFUSED
 from cli.printing import colour, document, duration, is_terminal, pretty
 
 GIVE_UP_SECONDS = 60.0

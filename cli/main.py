@@ -18,6 +18,12 @@ def main(argv: list[str] | None = None) -> int:
 
         print(HELP, end="")
         return 0
+    if arguments[:2] == ["run", "status"]:
+        from cli.status import quick
+
+        code = quick(arguments[2:])
+        if code is not None:
+            return code
     from cli.commands import run
 
     return run(arguments)

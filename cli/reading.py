@@ -8,6 +8,7 @@ import sys
 from typing import Any
 
 from cli.connection import Connection
+from cli.exits import UsageError
 
 MAX_BYTES = 16 * 1024 * 1024
 MEDIA_TYPES = {
@@ -15,10 +16,6 @@ MEDIA_TYPES = {
     ".jsonl": "application/jsonl", ".log": "text/plain", ".md": "text/markdown", ".pdf": "application/pdf",
     ".png": "image/png", ".txt": "text/plain", ".xml": "application/xml", ".zip": "application/zip",
 }  # fmt: skip
-
-
-class UsageError(Exception):
-    """Something that the user wrote cannot be used."""
 
 
 def read_text(name: str) -> str:

@@ -6,12 +6,10 @@ import json
 import os
 from typing import Any
 
-from cli.commands import DONE, REFUSED
 from cli.connection import Connection, query
+from cli.exits import DONE, REFUSED, UsageError
 from cli.printing import colour, document, duration, local_time, pretty, seconds_between, table
-from cli.reading import UsageError, has_files, pairs, raw, read_json, read_text, upload, with_uploads
-
-ENDED_BADLY = ("failed", "cancelled", "timed_out")
+from cli.reading import has_files, pairs, raw, read_json, read_text, upload, with_uploads
 
 
 def start(connection: Connection, options: Any) -> int:
@@ -106,16 +104,9 @@ def listing(connection: Connection, options: Any) -> int:
 
 
 def status(connection: Connection, options: Any) -> int:
-    view = connection.get(f"/api/v1/runs/{options.run}")
-    if options.json:
-        document(view)
-    else:
-        print(colour(view["status"], view["status"]))
-        for one in view["waiting_for"][:10]:
-            print(f"  {one['node'] or 'the run'} waits for {one['what']} since {local_time(one['since'])}")
-        if view["error"]:
-            print(f"  {view['error'].get('code')}: {view['error'].get('message')}")
-    return REFUSED if view["status"] in ENDED_BADLY else DONE
+    from cli.status import status
+
+    return status(connection, options.run, as_json=options.json)
 
 
 def show(connection: Connection, options: Any) -> int:

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from cli.commands import DONE, REFUSED
 from cli.connection import Connection, quote
+from cli.exits import DONE, REFUSED, UsageError
 from cli.printing import colour, document, local_time, table
-from cli.reading import UsageError, raw, read_text
+from cli.reading import raw, read_text
 
 JSON = {"Content-Type": "application/json"}
 
