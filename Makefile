@@ -1,5 +1,6 @@
 # `make up` runs the product, `make test` passes the tests; everything else is for those who change it.
 PYTHON ?= python3
+PYTEST_ARGS ?= -n 2
 VENV := .venv
 BIN := $(VENV)/bin
 .DEFAULT_GOAL := help
@@ -32,11 +33,13 @@ doctor: $(VENV)/.runtime ## Examines every dependency
 	@$(BIN)/aob doctor
 
 test: $(VENV)/.dev ## Runs all tests
+	@.ci/chromium
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
 lint: $(VENV)/.dev ## Style, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
+	$(BIN)/mypy --strict workflows/core workflows/nodes runs/core
 	$(BIN)/mypy workflows runs worker aob_web embedded cli
 	$(BIN)/lint-imports
 

@@ -166,7 +166,8 @@ def _plain(url: str, method: str, path: str, data: bytes | IO[bytes] | None, hea
     host, _, port = authority.rpartition(":") if authority.rpartition(":")[2].isdigit() else (authority, "", "80")
     # As bytes, since a text would load the IDNA codec; names beyond ASCII are rare enough to pay for it.
     name = host.strip("[]")
-    connection = socket.create_connection((name.encode() if name.isascii() else name, int(port)), timeout=TIMEOUT)
+    address: Any = (name.encode() if name.isascii() else name, int(port))
+    connection = socket.create_connection(address, timeout=TIMEOUT)
     lines = [f"{method} {'/' + prefix if prefix else ''}{path} HTTP/1.1", f"Host: {authority}", "Connection: close"]
     lines += [f"{name}: {value}" for name, value in headers.items()]
     if data is not None or method in ("POST", "PUT"):

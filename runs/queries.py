@@ -139,7 +139,7 @@ def require(run_id: str) -> None:
 
 def waiting_for(state: State) -> list[dict[str, Any]]:
     """What a run waits for, in words, the oldest first."""
-    found = []
+    found: list[dict[str, Any]] = []
     if state.paused:
         found.append(
             {
@@ -165,7 +165,7 @@ def waiting_for(state: State) -> list[dict[str, Any]]:
             words = f"its items ({activation.done} of {activation.total} done)"
         elif kind == "loop":
             words = f"iteration {activation.iteration}"
-        entry = {"node": path, "kind": kind, "what": words, "since": instant(activation.since)}
+        entry: dict[str, Any] = {"node": path, "kind": kind, "what": words, "since": instant(activation.since)}
         if path in state.timers:
             entry["until"] = instant(state.timers[path])
         if kind == "child":

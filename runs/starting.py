@@ -72,7 +72,8 @@ def new_run(
     event = Event(1, "RunStarted", now, None, data)
     state = State()
     apply(state, event, ir_of)
-    row = RunRow(run_id, ir.name, ir.version, "queued", priority, *(parent or (None, None)), depth, 0)
+    parent_run, parent_node = parent or (None, None)
+    row = RunRow(run_id, ir.name, ir.version, "queued", priority, parent_run, parent_node, depth, 0)
     return Change(row, Held(state), [event], values.new), values
 
 

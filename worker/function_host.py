@@ -67,7 +67,7 @@ def _with_blobs(value: Any, files: dict[str, Any], directory: Path) -> Any:
     if isinstance(value, list):
         return [_with_blobs(item, files, directory) for item in value]
     if isinstance(value, dict):
-        known = files.get(value.get("blob")) if isinstance(value.get("blob"), str) else None
+        known = files.get(str(value.get("blob")))
         if known is not None:
             return Blob(directory / known["file"], known["bytes"], known["media_type"])
         return {key: _with_blobs(item, files, directory) for key, item in value.items()}

@@ -31,7 +31,7 @@ def accepts(state: State, fact: Fact) -> bool:
             and activation.result is None
         )
     if kind == "TimerFired":
-        return state.timers.get(fact.node or "") == data["due"]
+        return bool(state.timers.get(fact.node or "") == data["due"])
     if kind == "SignalReceived":
         return _has_room(state, data)
     if kind == "PauseRequested":

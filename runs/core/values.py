@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from workflows.core.canonical import canonical, content_hash
+from workflows.core.canonical import content_hash
 from workflows.core.errors import AobError, LimitExceeded
-from workflows.core.strictjson import check, encode
+from workflows.core.strictjson import check, encode, encode_ordered
 
 Value = list[Any] | str
 
@@ -51,7 +51,7 @@ class Values:
                 f"{what} has {size} bytes; the limit is {max_bytes}.",
                 hint="Keep large data in blobs, or raise AOB_MAX_VALUE_BYTES.",
             )
-        data = canonical(value)
+        data = encode_ordered(value)
         name = content_hash(data)
         self.new[name] = data
         self._remember(name, value)

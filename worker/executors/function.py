@@ -70,12 +70,12 @@ async def execute(config: dict[str, Any], context: TaskContext) -> Any:
         }
         answer = await _pool().call(request, context)
         if "error" in answer:
-            error = answer["error"]
+            failure = answer["error"]
             raise TaskError(
-                str(error["code"]),
-                f"The function {function.name!r} failed: {error['message']}",
-                transient=bool(error.get("transient")),
-                details={"traceback": error["traceback"]} if error.get("traceback") else None,
+                str(failure["code"]),
+                f"The function {function.name!r} failed: {failure['message']}",
+                transient=bool(failure.get("transient")),
+                details={"traceback": failure["traceback"]} if failure.get("traceback") else None,
             )
         made = [
             await context.blobs.put(

@@ -72,7 +72,7 @@ async def _request(http: Client, config: dict[str, Any], context: TaskContext) -
     url = httpx.URL(str(config["url"])) if _is_url(config["url"]) else None
     if url is None:
         raise TaskError("http_url", f"{str(config['url'])[:100]!r} is not a URL.", transient=False)
-    target = url.copy_merge_params(query) if query else url
+    target = url.copy_merge_params(httpx.QueryParams(tuple(query))) if query else url
     request = http.build(method, str(target), headers=headers, **body)
     async with http.stream(request, follow_redirects=config.get("follow_redirects", True), auth=auth) as response:
         try:

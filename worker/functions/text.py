@@ -95,7 +95,7 @@ def aggregate_lines(
 
 def lines(source: Any, limit: int = MAX_ROWS) -> list[str]:
     """The lines of a text."""
-    found = []
+    found: list[str] = []
     for line in _lines(source):
         if len(found) >= min(limit, MAX_ROWS):
             break

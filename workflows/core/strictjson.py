@@ -57,6 +57,11 @@ def encode(value: JSON) -> bytes:
     return msgspec.json.encode(value)
 
 
+def encode_ordered(value: JSON) -> bytes:
+    """Compact JSON with sorted keys. Unlike RFC 8785 it keeps 1.0 apart from 1, as expressions do."""
+    return msgspec.json.encode(value, order="sorted")
+
+
 def check(value: JSON, *, max_depth: int = MAX_DEPTH) -> None:
     """Raises JsonError, with the pointer of the place, when a Python value is not JSON as AOB accepts it."""
     work: list[tuple[Any, tuple[Any, ...], int]] = [(value, (), 1)]

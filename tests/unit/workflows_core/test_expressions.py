@@ -1,0 +1,151 @@
+"""CEL expressions and templates: right values, clear errors, no way out."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from workflows.core.errors import AobError
+from workflows.core.expressions import ExpressionError, compile_expression
+from workflows.core.functions import FUNCTIONS, Function
+from workflows.core.templates import TemplateErrors, compile_template
+
+ALLOWED = frozenset({"inputs", "nodes", "run"})
+
+
+def evaluate(source: str, **variables: Any) -> Any:
+    return compile_expression(source, pointer="/x", allowed=ALLOWED).evaluate(variables)
+
+
+@pytest.mark.parametrize("function", FUNCTIONS, ids=lambda function: function.name)
+def test_every_example_in_the_documentation_is_true(function: Function) -> None:
+    assert evaluate(function.example) == function.result
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("inputs.n + 1.5", 8.5),
+        ("inputs.n * 2", 14),
+        ("inputs.n == 7.0", True),
+        ("true ? 1 : 'a'", 1),
+        ("inputs.list.filter(x, x > 1)", [2, 3]),
+        ("has(inputs.gone) ? 1 : 2", 2),
+        ("inputs['__class__']", "data"),
+        ("'%d items'.format([inputs.n])", "7 items"),
+        ("timestamp('2030-01-01T00:00:00Z') + duration('1h')", "2030-01-01T01:00:00Z"),
+    ],
+)
+def test_values(source: str, expected: Any) -> None:
+    assert evaluate(source, inputs={"n": 7, "list": [1, 2, 3], "__class__": "data"}) == expected
+
+
+@pytest.mark.parametrize(
+    ("source", "code", "says"),
+    [
+        ("inputs.a.b", "expression_failed", '"b"'),
+        ("1 / 0", "expression_failed", "divide by zero"),
+        ("1.0 / 0.0", "expression_failed", "divided by zero"),
+        ("9223372036854775807 + 1", "expression_failed", "overflow"),
+        ("1 +", "expression_syntax", "1 +"),
+        ("", "expression_syntax", "empty"),
+        ("nope", "expression_unknown_name", "nope"),
+        ("item.x", "expression_unknown_name", "not in scope"),
+        ("'a' + 1", "expression_failed", "do not go together"),
+        ("b'x'", "expression_failed", "base64"),
+        ("{1: 2}", "expression_failed", "not text"),
+        ("(" * 100 + "1" + ")" * 100, "expression_limit", "nested"),
+        ("'x' + " * 3000 + "'x'", "expression_limit", "characters"),
+    ],
+)
+def test_errors_name_what_is_wrong(source: str, code: str, says: str) -> None:
+    with pytest.raises(ExpressionError) as failed:
+        evaluate(source, inputs={"a": {}})
+    assert failed.value.code == code
+    assert says in failed.value.message
+    assert failed.value.pointer == "/x"
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "inputs.l.map(i, inputs.l.map(j, inputs.l.map(k, 1))).size()",
+        "inputs.l.all(i, inputs.l.all(j, inputs.l.all(k, inputs.l.all(m, true))))",
+        "range(1000000000)",
+        "inputs.big.map(x, x)",
+        "inputs.s.matches('^(a+)+$')",
+    ],
+)
+def test_what_would_run_away_ends_soon(source: str) -> None:
+    began = time.perf_counter()
+    try:
+        evaluate(source, inputs={"l": list(range(200)), "big": list(range(100_000)), "s": "a" * 40 + "!"})
+    except ExpressionError as error:
+        assert error.code in ("expression_limit", "expression_failed")
+    assert time.perf_counter() - began < 2
+
+
+ESCAPES = [
+    attempt.replace("EXPR", target)
+    for target in ("inputs", "inputs.s", "nodes", "run", "''", "1", "[]", "{}", "null", "type(1)")
+    for attempt in (
+        "EXPR.__class__", "EXPR.__class__.__mro__", "EXPR.__init__.__globals__", "EXPR.constructor",
+        "EXPR.constructor.constructor('return process')()", "EXPR.__proto__", "getattr(EXPR, 'x')", "eval('1')",
+        "__import__('os').system('id')", "EXPR.format(['{0.__class__}'])", "open('/etc/passwd')", "exec('x')",
+        "EXPR['__builtins__']['open']",
+    )
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("source", ESCAPES)
+def test_there_is_no_way_to_host_objects(source: str) -> None:
+    try:
+        value = evaluate(source, inputs={"s": "text"}, nodes={}, run={})
+    except ExpressionError:
+        return
+    assert isinstance(value, (str, int, float, bool, list, dict, type(None)))
+    assert "class '" not in str(value)
+
+
+def test_references_are_found_in_every_way_of_writing() -> None:
+    def refs(source: str) -> frozenset[str] | None:
+        return compile_expression(source, pointer="", allowed=ALLOWED).node_refs
+
+    assert refs("nodes.a.b + nodes['c-d'].x") == {"a", "c-d"}
+    assert refs("'nodes.x' + inputs.nodes.y") == frozenset()
+    assert refs("nodes[inputs.k]") is None
+    assert refs("nodes.map(k, k)") is None
+
+
+def test_a_value_is_never_evaluated_twice() -> None:
+    template = compile_template({"a": "{{ inputs.x }}"}, pointer="", allowed=ALLOWED)
+    assert template.evaluate({"inputs": {"x": "{{ 1 + 1 }}"}}) == {"a": "{{ 1 + 1 }}"}
+
+
+@given(st.text().filter(lambda text: "{{" not in text))
+def test_text_without_expressions_stays_as_it_is(text: str) -> None:
+    assert compile_template(text, pointer="", allowed=ALLOWED).evaluate({}) == text
+
+
+def test_every_wrong_expression_of_a_template_is_reported() -> None:
+    with pytest.raises(TemplateErrors) as failed:
+        compile_template({"a": "{{ 1 + }}", "b": ["{{ nope }}", "{{ open"]}, pointer="/c", allowed=ALLOWED)
+    assert [error.pointer for error in failed.value.errors] == ["/c/a", "/c/b/0", "/c/b/1"]
+
+
+def test_interpolation_and_typed_values() -> None:
+    template = compile_template(
+        {"n": "{{ inputs.n }}", "t": "n={{ inputs.n }}, {{ {'a': [1]} }}, {{ '}}' }}"}, pointer="", allowed=ALLOWED
+    )
+    assert template.evaluate({"inputs": {"n": 5}}) == {"n": 5, "t": 'n=5, {"a":[1]}, }}'}
+
+
+def test_errors_are_aob_errors_even_for_broken_data() -> None:
+    with pytest.raises(AobError):
+        evaluate("inputs.s", inputs={"s": "\ud800"})
+    with pytest.raises(AobError):
+        evaluate("inputs.n", inputs={"n": 2**70})
