@@ -1,4 +1,4 @@
-"""Headers that every answer carries: a strict policy without inline script (hazard S19)."""
+"""What holds for every request: no NUL in its address, a strict policy without inline script (hazard S19)."""
 
 from __future__ import annotations
 
@@ -7,6 +7,8 @@ from collections.abc import Callable
 from asgiref.sync import iscoroutinefunction, markcoroutinefunction
 from django.http import HttpRequest, HttpResponse
 
+from aob_web.api.problems import plain
+
 POLICY = (
     "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
     "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
@@ -14,7 +16,7 @@ POLICY = (
 
 
 class SecurityHeaders:
-    """Sets Content-Security-Policy and Permissions-Policy."""
+    """Refuses what no handler could use; sets Content-Security-Policy and Permissions-Policy."""
 
     sync_capable = True
     async_capable = True
@@ -25,9 +27,15 @@ class SecurityHeaders:
             markcoroutinefunction(self)
 
     def __call__(self, request: HttpRequest) -> HttpResponse:
+        if "%00" in request.META.get("QUERY_STRING", "") or "\0" in request.path:
+            refused = plain(400, "text_nul", "The address holds a NUL character.")
+            return self._coroutine(self.mark(refused)) if iscoroutinefunction(self) else self.mark(refused)
         if iscoroutinefunction(self):
             return self.answer(request)  # type: ignore[return-value]
         return self.mark(self.get_response(request))
+
+    async def _coroutine(self, response: HttpResponse) -> HttpResponse:
+        return response
 
     async def answer(self, request: HttpRequest) -> HttpResponse:
         return self.mark(await self.get_response(request))  # type: ignore[misc]

@@ -118,6 +118,8 @@ async def follow(
                 after = event.seq
                 if event.type in TERMINAL:
                     return
+            if not page and await _has_ended(bells, run_id, after):
+                return
             if time.monotonic() - checked > RECHECK_SECONDS:
                 if not await permitted():
                     return
@@ -139,3 +141,12 @@ async def _page(bells: Hub, run_id: str, after: int) -> list[Event]:
             [run_id, after, PAGE],
         )
         return [Event(seq, kind, db.micros(at), node, data) async for seq, kind, at, node, data in rows]
+
+
+async def _has_ended(bells: Hub, run_id: str, after: int) -> bool:
+    """True when a watcher who has seen `after` has seen everything there will be."""
+    async with bells.pool.connection() as connection:
+        cursor = await connection.execute(
+            "SELECT 1 FROM run WHERE id = %s AND ended_at IS NOT NULL AND last_seq <= %s", [run_id, after]
+        )
+        return await cursor.fetchone() is not None

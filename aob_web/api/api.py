@@ -6,7 +6,7 @@ from typing import Any
 
 import psycopg
 import psycopg_pool
-from django.db import Error as DjangoDatabaseError
+from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError
@@ -64,7 +64,8 @@ def not_found(request: HttpRequest, error: Http404) -> HttpResponse:
 
 @api.exception_handler(psycopg.OperationalError)
 @api.exception_handler(psycopg_pool.PoolTimeout)
-@api.exception_handler(DjangoDatabaseError)
+@api.exception_handler(OperationalError)
+@api.exception_handler(InterfaceError)
 def database_away(request: HttpRequest, error: Exception) -> HttpResponse:
     return problems.unavailable("The database does not answer.")
 
