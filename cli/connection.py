@@ -1,257 +1,175 @@
-"""The connection to the server: where it is, and plain HTTP/1.1 on a socket.
-
-`http.client` costs 60 ms to import, more than a whole `aob run status` may take, so http:// URLs are spoken
-to directly; https:// uses `http.client`.
-"""
+"""JSON to and from the server: with the token of its owner, problems as Refused, silence as Unreachable."""
 
 from __future__ import annotations
 
 import json
 import os
-import socket
 
-TYPE_CHECKING = False  # typing costs 7 ms to import
+from cli.exits import Refused, Unreachable, UsageError
+from cli.transport import NotConnected, Plain, Transport, lines
+
+TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from typing import IO, Any
+    from typing import Any
 
-TIMEOUT = 60.0
-DEFAULT_URL = "http://127.0.0.1:8800"
+    from cli.transport import Body, Headers
+
+SECONDS = 60.0
+LONG_SECONDS = 600.0
+STREAM_SECONDS = 30.0
 ATTEMPTS = 5
-
-Headers = dict[str, str]
-
-
-class Unreachable(Exception):
-    """The server does not answer."""
-
-
-class Refused(Exception):
-    """The server answered with a problem (RFC 9457)."""
-
-    def __init__(self, status: int, problem: dict[str, Any]) -> None:
-        super().__init__(problem.get("detail", f"HTTP {status}"))
-        self.status = status
-        self.problem = problem
-
-    def lines(self) -> Iterator[str]:
-        """The problem for people."""
-        yield f"aob: {self.problem.get('detail', f'the server answered {self.status}')}"
-        for error in self.problem.get("errors", ()):
-            place = f"{error['pointer'] or '/'}: " if "pointer" in error else ""
-            hint = f" ({error['hint']})" if error.get("hint") else ""
-            yield f"  {place}{error.get('message', '')}{hint}"
-        if self.problem.get("hint"):
-            yield f"  {self.problem['hint']}"
-
-
-class Response:
-    """Status, headers (lower case) and the body as a stream."""
-
-    def __init__(self, status: int, headers: Headers, body: Iterator[bytes]) -> None:
-        self.status = status
-        self.headers = headers
-        self.body = body
-
-    def read(self) -> bytes:
-        return b"".join(self.body)
+LONGEST_PAUSE = 30.0
+JSON = {"Content-Type": "application/json"}
+BASE = "/api/v1"
 
 
 class Connection:
-    """Sends requests with the token of its owner."""
+    """Sends requests to one server. `origin` says in words where the token came from."""
 
-    def __init__(self, url: str, token: str | None) -> None:
+    def __init__(self, url: str, token: str | None, origin: str = "") -> None:
         self.url = url.rstrip("/")
         self.token = token
+        self.origin = origin
+        self._transport: Transport | None = None
 
     @classmethod
-    def find(cls, url: str | None = None, token: str | None = None) -> Connection:
-        """From the options, AOB_URL and AOB_TOKEN, or client.json in AOB_HOME or the nearest .aob."""
-        url = url or os.environ.get("AOB_URL")
-        token = token or os.environ.get("AOB_TOKEN")
-        if url is None or token is None:
-            known = _client_file()
-            url = url or known.get("url")
-            token = token or known.get("token")
-        return cls(url or DEFAULT_URL, token)
+    def find(cls, url: str | None, token: str | None) -> Connection:
+        """The server of the options, of AOB_URL and AOB_TOKEN, or of client.json."""
+        from cli.client_file import find
 
-    def get(self, path: str) -> Any:
-        return self.call("GET", path)
+        return cls(*find(url, token))
 
-    def call(self, method: str, path: str, body: Any = None, headers: Headers | None = None) -> Any:
-        """Sends JSON and gives JSON. Raises Refused and Unreachable."""
-        data = None if body is None else json.dumps(body, ensure_ascii=False).encode("utf-8", "surrogatepass")
-        return self.send(method, path, data, {"Content-Type": "application/json", **(headers or {})})
+    def get(self, path: str, *, seconds: float = SECONDS) -> Any:
+        """The JSON that stands at a path below /api/v1."""
+        return self.send("GET", path, None, {}, seconds=seconds)
 
-    def send(self, method: str, path: str, data: bytes | None, headers: Headers) -> Any:
-        response = self.open(method, path, data, headers)
-        return json.loads(response.read() or b"null")
+    def call(self, method: str, path: str, body: Any) -> Any:
+        """Sends a JSON value; gives the JSON of the answer."""
+        return self.send(method, path, encode(body), JSON)
 
-    def retrying(self, method: str, path: str, data: bytes, headers: Headers) -> Any:
-        """Like `send`, again after a lost connection or a 503: for requests with an Idempotency-Key."""
-        import random
+    def send(self, method: str, path: str, body: Body, headers: Headers, *, seconds: float = SECONDS) -> Any:
+        """Sends a body as it is; gives the JSON of the answer."""
+        _, pieces = self.open(method, path, body, headers, seconds=seconds)
+        data = b"".join(pieces)
+        try:
+            return json.loads(data) if data else None
+        except ValueError:
+            raise Unreachable(f"{self.url} does not answer in JSON; is it the address of AOB?", connected=True) from None
+
+    def retrying(self, method: str, path: str, body: Body, headers: Headers) -> Any:
+        """Like `send`, again after a lost connection or a 503: only for requests that may be repeated.
+
+        A server that cannot be connected to at the first attempt is not running: that is told at once.
+        """
         import time
 
         for attempt in range(1, ATTEMPTS + 1):
+            wanted = 0.0
             try:
-                return self.send(method, path, data, headers)
-            except Unreachable:
-                if attempt == ATTEMPTS:
+                return self.send(method, path, body, headers)
+            except Unreachable as error:
+                if attempt == ATTEMPTS or (attempt == 1 and not error.connected):
                     raise
             except Refused as error:
-                if error.status not in (429, 503) or attempt == ATTEMPTS:
+                if attempt == ATTEMPTS or error.status not in (429, 502, 503, 504):
                     raise
-            time.sleep(random.random() * min(0.2 * 2**attempt, 5))
-        raise Unreachable(self.url)
+                wanted = error.retry_after or 0.0
+            time.sleep(min(max(wanted, jitter(0.2 * 2**attempt)), LONGEST_PAUSE))
+        raise AssertionError("the last attempt returns or raises")
+
+    def stream(self, path: str, headers: Headers) -> Iterator[str]:
+        """The lines of a stream of events, as they come. Nothing for 30 s counts as a lost connection."""
+        sent = {"Accept": "text/event-stream", "Cache-Control": "no-store", **headers}
+        return lines(self.open("GET", path, None, sent, seconds=STREAM_SECONDS)[1])
 
     def open(
-        self, method: str, path: str, data: bytes | IO[bytes] | None = None, headers: Headers | None = None
-    ) -> Response:
-        """The answer, its body unread. Raises Refused for every status from 400 on."""
-        sent = {"Accept": "application/json", "User-Agent": "aob-cli", **(headers or {})}
+        self, method: str, path: str, body: Body, headers: Headers, *, seconds: float = SECONDS
+    ) -> tuple[Headers, Iterator[bytes]]:
+        """Headers and unread body of a successful answer. Raises Refused for every other status."""
+        sent = {"Accept": "application/json", "User-Agent": "aob-cli", **headers}
         if self.token:
             sent["Authorization"] = f"Bearer {self.token}"
+        for name, value in sent.items():
+            if not (value.isascii() and value.isprintable()):
+                raise UsageError(f"{name} has a character that cannot be sent: {value[:7]!r}…")
+        if self._transport is None:
+            self._transport = transport(self.url)
         try:
-            if self.url.startswith("https://"):
-                response = _over_tls(self.url, method, path, data, sent)
-            else:
-                response = _plain(self.url, method, path, data, sent)
+            status, received, pieces = self._transport.exchange(method, BASE + path, body, sent, seconds)
+            if not 200 <= status < 300:
+                raise self._refused(status, received, b"".join(pieces))
         except OSError as error:
-            reason = error.strerror or str(error)
-            raise Unreachable(f"cannot reach the server at {self.url}: {reason}.") from None
-        if response.status >= 400:
-            text = response.read()
-            try:
-                problem = json.loads(text)
-            except ValueError:
-                problem = {"detail": f"The server at {self.url} answered {response.status}."}
-            raise Refused(response.status, problem if isinstance(problem, dict) else {"detail": str(problem)})
-        return response
+            raise self._unreachable(error, seconds) from None
+        return received, self._watched(pieces, seconds)
 
-
-def _client_file() -> dict[str, Any]:
-    """What `aob up` wrote for its owner, or nothing."""
-    home = os.environ.get("AOB_HOME")
-    candidates = [home] if home else _parents(".aob")
-    for folder in candidates:
+    def _watched(self, pieces: Iterator[bytes], seconds: float) -> Iterator[bytes]:
         try:
-            with open(os.path.join(folder, "client.json"), encoding="utf-8") as file:
-                known = json.load(file)
-        except (OSError, ValueError):
-            continue
-        if isinstance(known, dict):
-            return known
-    return {}
+            yield from pieces
+        except OSError as error:
+            raise self._unreachable(error, seconds) from None
+
+    def _unreachable(self, error: OSError, seconds: float) -> Unreachable:
+        connected = not isinstance(error, NotConnected)
+        reason = error.strerror or str(error)
+        if isinstance(error, TimeoutError) and connected:
+            reason = f"it did not answer within {seconds:g} s"
+        words = "lost the server at" if connected else "cannot reach the server at"
+        return Unreachable(f"{words} {self.url}: {reason}.", connected=connected)
+
+    def _refused(self, status: int, headers: Headers, data: bytes) -> Refused:
+        try:
+            problem = json.loads(data)
+        except ValueError:
+            problem = None
+        if not isinstance(problem, dict):
+            detail = f"The server at {self.url} answered {status}."
+            problem = {"type": "about:blank", "status": status, "code": f"http_{status}", "detail": detail}
+            if 300 <= status < 400:
+                problem["hint"] = f"It points to {headers.get('location', 'nowhere')}; set AOB_URL to the final address."
+        if status == 401 and self.origin and "hint" not in (problem.get("errors") or [{}])[0]:
+            problem["hint"] = self.origin
+        after = headers.get("retry-after", "")
+        return Refused(status, problem, float(after) if after.isascii() and after.isdigit() and len(after) < 6 else None)
 
 
-def _parents(name: str) -> Iterator[str]:
-    folder = os.getcwd()
-    while True:
-        yield os.path.join(folder, name)
-        above = os.path.dirname(folder)
-        if above == folder:
-            return
-        folder = above
+def transport(url: str) -> Transport:
+    """The transport of an address: http:// or https://, a host, and perhaps a port and a path before /api."""
+    scheme, _, rest = url.partition("://")
+    authority, slash, prefix = rest.partition("/")
+    host, colon, port = authority.rpartition(":")
+    if not colon or "]" in port:
+        host, port = authority, "443" if scheme == "https" else "80"
+    host = host.removeprefix("[").removesuffix("]")
+    usable = authority.isascii() and authority.isprintable() and not set(authority) & set(" @?#\\")
+    if scheme not in ("http", "https") or not host or not usable or not (port.isdigit() and 0 < int(port) < 65_536):
+        raise UsageError(f"{url!r} is no address of a server; it looks like http://127.0.0.1:8800.")
+    before = f"/{prefix}" if slash and prefix else ""
+    if scheme == "http":
+        return Plain(host, int(port), before)
+    from cli.tls import Secure
+
+    return Secure(host, int(port), before)
 
 
-def _size(data: bytes | IO[bytes] | None) -> int:
-    if data is None:
-        return 0
-    return len(data) if isinstance(data, bytes) else os.fstat(data.fileno()).st_size
+def encode(value: Any) -> bytes:
+    """A value as JSON. Lone surrogates stay what they are (`\\udXXX`): the server judges them."""
+    return json.dumps(value).encode()
 
 
-def _plain(url: str, method: str, path: str, data: bytes | IO[bytes] | None, headers: Headers) -> Response:
-    rest = url.partition("://")[2]
-    authority, _, prefix = rest.partition("/")
-    host, _, port = authority.rpartition(":") if authority.rpartition(":")[2].isdigit() else (authority, "", "80")
-    # As bytes, since a text would load the IDNA codec; names beyond ASCII are rare enough to pay for it.
-    name = host.strip("[]")
-    address: Any = (name.encode() if name.isascii() else name, int(port))
-    connection = socket.create_connection(address, timeout=TIMEOUT)
-    lines = [f"{method} {'/' + prefix if prefix else ''}{path} HTTP/1.1", f"Host: {authority}", "Connection: close"]
-    lines += [f"{name}: {value}" for name, value in headers.items()]
-    if data is not None or method in ("POST", "PUT"):
-        lines.append(f"Content-Length: {_size(data)}")
-    connection.sendall(("\r\n".join(lines) + "\r\n\r\n").encode("latin-1"))
-    try:
-        if isinstance(data, bytes):
-            connection.sendall(data)
-        elif data is not None:
-            connection.sendfile(data)
-    except ConnectionError:
-        pass  # The server may refuse a large body before it has read it; its answer says why.
-    reader = connection.makefile("rb")
-    status, received = _head(reader)
-    return Response(status, received, _body(reader, received, connection))
-
-
-def _head(reader: IO[bytes]) -> tuple[int, Headers]:
-    first = reader.readline().split()
-    if len(first) < 2 or not first[1].isdigit():
-        raise OSError("it does not speak HTTP")
-    headers: Headers = {}
-    while (line := reader.readline().strip()) != b"":
-        name, _, value = line.partition(b":")
-        headers[name.decode("latin-1").lower()] = value.strip().decode("latin-1")
-    return int(first[1]), headers
-
-
-def _body(reader: IO[bytes], headers: Headers, connection: socket.socket) -> Iterator[bytes]:
-    try:
-        if headers.get("transfer-encoding") == "chunked":
-            while size := int(reader.readline().split(b";")[0] or b"0", 16):
-                yield reader.read(size)
-                reader.readline()
-        elif "content-length" in headers:
-            left = int(headers["content-length"])
-            while left and (part := reader.read(min(left, 65_536))):
-                left -= len(part)
-                yield part
-        else:
-            while part := reader.read(65_536):
-                yield part
-    finally:
-        connection.close()
-
-
-def _over_tls(url: str, method: str, path: str, data: bytes | IO[bytes] | None, headers: Headers) -> Response:
-    import http.client
-
-    authority, _, prefix = url.partition("://")[2].partition("/")
-    connection = http.client.HTTPSConnection(authority, timeout=TIMEOUT)
-    sent = headers if data is None else {**headers, "Content-Length": str(_size(data))}
-    connection.request(method, f"{'/' + prefix if prefix else ''}{path}", body=data, headers=sent)
-    answer = connection.getresponse()
-    received = {name.lower(): value for name, value in answer.getheaders()}
-    return Response(answer.status, received, iter(lambda: answer.read1(65_536), b""))
-
-
-def sse(response: Response) -> Iterator[dict[str, str]]:
-    """The events of a stream as {"id", "event", "data"} (WHATWG HTML, section 9.2)."""
-    rest = b""
-    event: dict[str, str] = {}
-    for part in response.body:
-        rest += part
-        while (end := rest.find(b"\n")) >= 0:
-            line, rest = rest[:end].rstrip(b"\r"), rest[end + 1 :]
-            if not line:
-                if "data" in event:
-                    yield event
-                event = {}
-            elif not line.startswith(b":"):
-                name, _, value = line.partition(b":")
-                text = value.removeprefix(b" ").decode("utf-8", "replace")
-                key = name.decode("ascii", "replace")
-                event[key] = f"{event[key]}\n{text}" if key == "data" and key in event else text
+def jitter(seconds: float) -> float:
+    """A random part of a pause, so that many clients do not come back at once. `random` costs 4 ms to import."""
+    return seconds * int.from_bytes(os.urandom(4), "big") / 2**32
 
 
 def quote(text: str) -> str:
-    """Percent-encodes one part of a path or query (RFC 3986), without importing urllib."""
+    """Percent-encodes one part of a path or query (RFC 3986); `urllib.parse` is not needed for that."""
     keep = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~"
-    return "".join(chr(byte) if byte in keep else f"%{byte:02X}" for byte in text.encode())
+    quoted = "".join(chr(byte) if byte in keep else f"%{byte:02X}" for byte in text.encode("utf-8", "surrogateescape"))
+    return quoted.replace(".", "%2E") if quoted in (".", "..") else quoted
 
 
 def query(**values: Any) -> str:
-    """`?name=value&…` of what is not None."""
+    """`?name=value&…` of what is given."""
     parts = [f"{name}={quote(str(value))}" for name, value in values.items() if value not in (None, "")]
     return f"?{'&'.join(parts)}" if parts else ""

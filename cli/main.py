@@ -8,16 +8,24 @@ import sys
 def main(argv: list[str] | None = None) -> int:
     """Runs one command; gives the exit code."""
     arguments = sys.argv[1:] if argv is None else argv
-    if arguments in (["--version"], ["version"]):
+    first = arguments[0] if arguments else "--help"
+    if first in ("--version", "-V") or arguments == ["version"]:
         from cli.texts import VERSION
 
         print(VERSION)
         return 0
-    if not arguments or arguments[0] in ("--help", "-h", "help"):
+    if first in ("--help", "-h", "help"):
         from cli.texts import HELP
 
         print(HELP, end="")
         return 0
+    try:
+        return _client(arguments)
+    except KeyboardInterrupt:  # while modules are imported; later `cli.exits.guarded` says more
+        return 130
+
+
+def _client(arguments: list[str]) -> int:
     if arguments[:2] == ["run", "status"]:
         from cli.status import quick
 

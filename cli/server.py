@@ -4,13 +4,18 @@ from __future__ import annotations
 
 import os
 import sys
-from pathlib import Path
-from typing import Any
 
 
-def execute(connection: Any, options: Any) -> int:
-    root = Path(__file__).resolve().parent.parent
-    python = root / ".venv" / "bin" / "python"
-    command = [str(python) if python.exists() else sys.executable, "-m", "embedded", *sys.argv[1:]]
-    os.environ["PYTHONPATH"] = str(root)
-    os.execv(command[0], command)
+def execute(arguments: list[str]) -> int:
+    """Becomes `python -m embedded …`; returns only when that cannot be started."""
+    root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    own = os.path.join(root, ".venv", "bin", "python")
+    python = own if os.access(own, os.X_OK) else sys.executable
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = f"{root}{os.pathsep}{before}" if before else root
+    sys.stdout.flush()
+    try:
+        os.execv(python, [python, "-m", "embedded", *arguments])
+    except OSError as error:
+        print(f"aob: {python} cannot be started: {error.strerror}.", file=sys.stderr)
+        return 1

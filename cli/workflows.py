@@ -1,94 +1,152 @@
-"""Commands on workflows."""
+"""Commands on workflows and node types."""
 
 from __future__ import annotations
 
 import json
-from typing import Any
 
-from cli.connection import Connection, quote
-from cli.exits import DONE, REFUSED, UsageError
-from cli.printing import colour, document, local_time, table
-from cli.reading import raw, read_text
+from cli.connection import JSON, Connection, encode, query, quote
+from cli.exits import DONE, REFUSED, Refused, UsageError
+from cli.printing import clean, colour, document, local_time, table
+from cli.reading import check_json, read
 
-JSON = {"Content-Type": "application/json"}
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 def push(connection: Connection, options: Any) -> int:
-    more = json.dumps({"note": options.note} | ({"tag": options.tag} if options.tag else {}), ensure_ascii=False)
-    text = f'{{"document": {read_text(options.file)}, {more[1:]}'
-    pushed = connection.send("POST", "/api/v1/workflows", raw(text), JSON)
+    """`aob workflow push`."""
+    members = [b'"document": ' + _document(options.file)]
+    for name in ("tag", "note"):
+        value = getattr(options, name)
+        if value is not None:
+            members.append(encode(name) + b": " + encode(value))
+    pushed = connection.send("POST", "/workflows", b"{" + b", ".join(members) + b"}", JSON)
     if options.json:
         document(pushed)
     else:
-        print(f"{pushed['name']} version {pushed['number']}: {pushed['version']}")
+        print(f"{clean(pushed['name'])} version {pushed['number']}: {clean(pushed['version'])}")
     return DONE
 
 
+def _document(name: str) -> bytes:
+    """The text of a file as it stands, after a look whether it is JSON."""
+    data = read(name)
+    check_json(data, "Standard input" if name == "-" else name)
+    return data
+
+
 def pull(connection: Connection, options: Any) -> int:
-    name, _, tag = options.name.partition("@")
-    found = connection.get(f"/api/v1/workflows/{quote(name)}/versions/{quote(tag or 'latest')}")
+    """`aob workflow pull`."""
+    found = _version(connection, options.name)
     text = json.dumps(found["document"], indent=2, ensure_ascii=False) + "\n"
     if options.output:
-        with open(options.output, "w", encoding="utf-8") as file:
-            file.write(text)
-        print(f"Wrote {options.output}.")
-    elif options.json:
-        document(found)
+        try:
+            with open(options.output, "w", encoding="utf-8", errors="backslashreplace") as file:
+                file.write(text)
+        except OSError as error:
+            raise UsageError(f"{options.output!r} cannot be written: {error.strerror}.") from None
+    if options.json:
+        document(found | {"file": options.output} if options.output else found)
+    elif options.output:
+        print(f"Wrote {clean(options.output)}.")
     else:
         print(text, end="")
     return DONE
 
 
+def _version(connection: Connection, name: str) -> Any:
+    """A version with its document, by NAME[@TAG]."""
+    workflow, _, wanted = name.partition("@")
+    return connection.get(f"/workflows/{quote(workflow)}/versions/{quote(wanted or 'latest')}")
+
+
+def _all(connection: Connection, path: str) -> dict[str, Any]:
+    """Every item of a list, over all its pages."""
+    items: list[Any] = []
+    cursor = None
+    while True:
+        page = connection.get(f"{path}{query(limit=500, cursor=cursor)}")
+        items += page["items"]
+        cursor = page["next"]
+        if not cursor:
+            return {"items": items, "next": None}
+
+
 def listing(connection: Connection, options: Any) -> int:
-    page = connection.get("/api/v1/workflows?limit=500")
+    """`aob workflow list`."""
+    found = _all(connection, "/workflows")
     if options.json:
-        document(page)
+        document(found)
         return DONE
     rows = [
-        [one["name"], str(one["number"]), ", ".join(sorted(one["tags"])), one["description"].split("\n")[0]]
-        for one in page["items"]
-    ]
+        [
+            one["name"], one.get("number"), ", ".join(sorted(one.get("tags") or ())),
+            (one.get("description") or "").split("\n")[0],
+        ]
+        for one in found["items"]
+    ]  # fmt: skip
     if not rows:
-        print("No workflows. Push one: aob workflow push FILE")
+        print("No workflows yet. Push one: aob workflow push FILE")
     table(rows, ["NAME", "VERSION", "TAGS", "DESCRIPTION"])
     return DONE
 
 
 def versions(connection: Connection, options: Any) -> int:
-    page = connection.get(f"/api/v1/workflows/{quote(options.name)}/versions")
+    """`aob workflow versions`."""
+    found = _all(connection, f"/workflows/{quote(options.name)}/versions")
     if options.json:
-        document(page)
+        document(found)
         return DONE
-    rows = [[str(one["number"]), one["version"], local_time(one["created_at"]), one["note"]] for one in page["items"]]
+    rows = [
+        [one["number"], one["version"], local_time(one.get("created_at")), one.get("note") or ""]
+        for one in found["items"]
+    ]
     table(rows, ["NUMBER", "VERSION", "PUSHED", "NOTE"])
     return DONE
 
 
 def tag(connection: Connection, options: Any) -> int:
-    path = f"/api/v1/workflows/{quote(options.name)}/tags/{quote(options.tag)}"
-    moved = connection.call("PUT", path, {"version": options.version})
+    """`aob workflow tag`."""
+    version = _hash(connection, options.name, options.version)
+    moved = connection.call("PUT", f"/workflows/{quote(options.name)}/tags/{quote(options.tag)}", {"version": version})
     if options.json:
         document(moved)
     else:
-        print(f"{options.name}@{moved['tag']} is {moved['version']} now.")
+        print(f"{clean(options.name)}@{clean(options.tag)} is {clean(version)} now.")
     return DONE
 
 
+def _hash(connection: Connection, name: str, version: str) -> str:
+    """The hash of a version that is given as a number, a tag or a hash."""
+    if version.startswith("sha256:"):
+        return version
+    if version.isascii() and version.isdigit():
+        for one in _all(connection, f"/workflows/{quote(name)}/versions")["items"]:
+            if one["number"] == int(version):
+                return str(one["version"])
+        raise UsageError(f"{name} has no version {version}; see `aob workflow versions {name}`.")
+    return str(connection.get(f"/workflows/{quote(name)}/versions/{quote(version)}")["version"])
+
+
 def validate(connection: Connection, options: Any) -> int:
-    text = f'{{"document": {read_text(options.file)}}}'
-    report = connection.send("POST", "/api/v1/workflows/validate", raw(text), JSON)
+    """`aob workflow validate`: exit code 1 when the document cannot be run."""
+    body = b'{"document": ' + _document(options.file) + b"}"
+    report = connection.send("POST", "/workflows/validate", body, JSON)
     if options.json:
         document(report)
-    else:
-        for problem in report["problems"]:
-            hint = f" ({problem['hint']})" if problem.get("hint") else ""
-            state = "failed" if problem["severity"] == "error" else "waiting"
-            print(f"{colour(problem['severity'], state)} {problem['pointer'] or '/'}: {problem['message']}{hint}")
-        print("The document is valid." if report["valid"] else "The document cannot be run.")
+        return DONE if report["valid"] else REFUSED
+    for problem in report["problems"]:
+        hint = f" ({clean(problem['hint'])})" if problem.get("hint") else ""
+        severity = clean(problem["severity"])
+        place = clean(problem["pointer"] or "(document)")
+        print(f"{colour(severity, severity)} {place}: {clean(problem['message'])}{hint}")
+    print("The document is valid." if report["valid"] else "The document cannot be run.")
     return DONE if report["valid"] else REFUSED
 
 
 def diff(connection: Connection, options: Any) -> int:
+    """`aob workflow diff`: the documents in canonical order, one value a line."""
     import difflib
 
     old, new = (_lines(connection, name) for name in (options.old, options.new))
@@ -97,31 +155,34 @@ def diff(connection: Connection, options: Any) -> int:
         document({"same": not lines, "diff": lines})
         return DONE
     for line in lines:
-        print(colour(line, "done" if line.startswith("+") else "failed" if line.startswith("-") else "faint"))
+        state = {"+": "done", "-": "failed", "@": "faint"}.get(line[0], "")
+        print(colour(clean(line), state))
     if not lines:
         print("They are the same.")
     return DONE
 
 
 def _lines(connection: Connection, name: str) -> list[str]:
-    """A document in canonical order, one value a line."""
-    if name.endswith(".json") or "/" in name:
-        try:
-            value = json.loads(read_text(name))
-        except ValueError as error:
-            raise UsageError(f"{name} is not JSON: {error}.") from None
+    from cli.starting import is_file
+
+    if not is_file(name):
+        value = _version(connection, name)["document"]
     else:
-        workflow, _, wanted = name.partition("@")
-        path = f"/api/v1/workflows/{quote(workflow)}/versions/{quote(wanted or 'latest')}"
-        value = connection.get(path)["document"]
-    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False).splitlines()
+        value = check_json(read(name), name)
+        if value is None:
+            raise Refused(400, {"detail": f"{name} is nested too deeply.", "code": "json_too_deep"})
+    return json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False).split("\n")
 
 
 def node_types(connection: Connection, options: Any) -> int:
-    page = connection.get("/api/v1/node-types")
+    """`aob node-types`."""
+    page = connection.get("/node-types")
     if options.json:
         document(page)
         return DONE
-    rows = [[one["name"], one["kind"], ", ".join(one["ports"]), one["help"].split(". ")[0]] for one in page["items"]]
+    rows = [
+        [one["name"], one.get("kind"), ", ".join(one.get("ports") or ()), (one.get("help") or "").split(". ")[0]]
+        for one in page["items"]
+    ]
     table(rows, ["TYPE", "KIND", "PORTS", "HELP"])
     return DONE

@@ -68,7 +68,12 @@ def _node_type(node_type: NodeType) -> list[str]:
 def modules() -> str:
     """The packages and which of them import which, as the code is now."""
     graph = grimp.build_graph(*PACKAGES)
-    lines = [NOTE + "# Modules\n", "Arrows are imports between packages, with their number.\n", "```mermaid", "flowchart TD"]
+    lines = [
+        NOTE + "# Modules\n",
+        "Arrows are imports between packages, with their number.\n",
+        "```mermaid",
+        "flowchart TD",
+    ]
     rooms = [
         "cli", "embedded", "aob_web", "worker", "runs", "runs.core", "workflows", "workflows.core", "workflows.nodes",
     ]  # fmt: skip

@@ -17,7 +17,7 @@ import traceback
 from pathlib import Path
 from typing import Any
 
-from worker.functions.registry import Blob, NewBlob, find
+from worker.functions.registry import Blob, NewBlob, load
 
 PR_SET_PDEATHSIG = 1
 MAX_TRACEBACK_LINES = 20
@@ -40,11 +40,11 @@ def answer(request: dict[str, Any]) -> dict[str, Any]:
     directory = Path(request["directory"])
     new_blobs: list[dict[str, str]] = []
     try:
-        function = find(request["name"], request.get("version"))
+        call = load(request["name"], request["version"])
         arguments = _with_blobs(request["args"], request["blobs"], directory)
-        if "context" in inspect.signature(function.call).parameters:
+        if "context" in inspect.signature(call).parameters:
             arguments["context"] = request["context"]
-        result = function.call(**arguments)
+        result = call(**arguments)
         output = _without_blobs(result, new_blobs, directory, request["mark"])
         json.dumps(output, allow_nan=False)
     except MemoryError:

@@ -46,7 +46,7 @@ ROOT = Path(__file__).resolve().parents[2]
 async def execute(config: dict[str, Any], context: TaskContext) -> Any:
     """What the callable returns."""
     try:
-        function = find(config["name"], config.get("version"))
+        version = find(config["name"], config.get("version"))
     except AobError as error:
         raise TaskError(error.code, error.message, transient=False, pointer=error.pointer, hint=error.hint) from None
     args = config.get("args") or {}
@@ -55,8 +55,8 @@ async def execute(config: dict[str, Any], context: TaskContext) -> Any:
     with tempfile.TemporaryDirectory(prefix="aob-function-") as directory:
         mark = f"blob-{secrets.token_hex(16)}"
         request = {
-            "name": function.name,
-            "version": function.version,
+            "name": config["name"],
+            "version": version,
             "args": args,
             "directory": directory,
             "mark": mark,
@@ -73,7 +73,7 @@ async def execute(config: dict[str, Any], context: TaskContext) -> Any:
             failure = answer["error"]
             raise TaskError(
                 str(failure["code"]),
-                f"The function {function.name!r} failed: {failure['message']}",
+                f"The function {config['name']!r} failed: {failure['message']}",
                 transient=bool(failure.get("transient")),
                 details={"traceback": failure["traceback"]} if failure.get("traceback") else None,
             )
@@ -222,6 +222,11 @@ class _Pool:
             else:
                 host.kill()
             return answer
+
+    def close(self) -> None:
+        for host in self._free:
+            host.kill()
+        self._free.clear()
 
     async def _take(self) -> _Host:
         while self._free:

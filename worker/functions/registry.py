@@ -1,22 +1,19 @@
 """Which functions there are, in which versions. Operators add theirs by entry points in `aob.functions`.
 
-The entry point's name is the function's name; its object is a callable or a `Function`.
+The entry point's name is the function's name, its distribution's version the version, its object a callable.
 """
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
 from functools import cache
-from importlib.metadata import entry_points
+from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import IO, Any
 
 from workflows.core.errors import AobError
-
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -54,28 +51,22 @@ class NewBlob:
 
 
 @cache
-def functions() -> Mapping[str, Mapping[str, Function]]:
-    """Every function by name and version; a broken entry point is reported and left out."""
+def functions() -> Mapping[str, Mapping[str, Function | EntryPoint]]:
+    """Every function by name and version. Installed ones are not loaded here: their code runs only in the
+    processes of functions, never in one that holds credentials (hazard S2)."""
     from worker.functions import blobs, text
 
-    found: dict[str, dict[str, Function]] = {}
+    found: dict[str, dict[str, Function | EntryPoint]] = {}
     for function in (*text.FUNCTIONS, *blobs.FUNCTIONS):
         found.setdefault(function.name, {})[function.version] = function
     for point in sorted(entry_points(group="aob.functions"), key=lambda point: point.name):
-        try:
-            loaded = point.load()
-        except Exception:
-            _log.exception("The function %s (%s) cannot be loaded", point.name, point.value)
-            continue
         version = point.dist.version if point.dist is not None else "1"
-        if not isinstance(loaded, Function):
-            loaded = Function(point.name, loaded, version, (loaded.__doc__ or "").strip())
-        found.setdefault(loaded.name, {}).setdefault(loaded.version, loaded)
+        found.setdefault(point.name, {}).setdefault(version, point)
     return found
 
 
-def find(name: str, version: str | None = None) -> Function:
-    """The function in this version, or the newest. Raises AobError `function_unknown`."""
+def find(name: str, version: str | None = None) -> str:
+    """The version that is called: the wanted one, or the newest. Raises AobError `function_unknown`."""
     known = functions()
     versions = known.get(name)
     if not versions:
@@ -83,7 +74,7 @@ def find(name: str, version: str | None = None) -> Function:
         hint = f"Did you mean {close[0]!r}?" if close else f"Installed: {', '.join(sorted(known))}."
         raise AobError("function_unknown", f"There is no function {name!r}.", "/config/name", hint)
     if version is None:
-        return versions[max(versions, key=_order)]
+        return max(versions, key=_order)
     if version not in versions:
         raise AobError(
             "function_unknown",
@@ -91,7 +82,16 @@ def find(name: str, version: str | None = None) -> Function:
             "/config/version",
             f"Its versions: {', '.join(sorted(versions))}.",
         )
-    return versions[version]
+    return version
+
+
+def load(name: str, version: str) -> Callable[..., Any]:
+    """The callable; loads the operator's code, so only the processes of functions call this."""
+    found = functions()[name][version]
+    if isinstance(found, Function):
+        return found.call
+    loaded = found.load()
+    return loaded.call if isinstance(loaded, Function) else loaded
 
 
 def _order(version: str) -> tuple[Any, ...]:

@@ -138,17 +138,18 @@ def _next_hop(
         raise TaskError("http_redirect", "The redirect leads to something that is no URL.", transient=False) from None
     if request.url.scheme == "https" and target.scheme == "http":
         raise TaskError("http_redirect", "A redirect from https to http is not followed.", transient=False)
-    method, content = request.method, request.stream
+    method, content = request.method, None
     headers = {name: value for name, value in request.headers.items() if name.lower() != "host"}
     if response.status_code == 303 or (response.status_code in (301, 302) and method == "POST"):
         method = "GET" if method != "HEAD" else "HEAD"
-        content = None  # type: ignore[assignment]
         for name in ("content-length", "content-type", "transfer-encoding"):
             headers.pop(name, None)
-    elif response.status_code in (307, 308) and not isinstance(content, httpx.ByteStream):
+    elif isinstance(request.stream, httpx.ByteStream):
+        content = request.content or None
+    else:
         raise TaskError("http_redirect", "A streamed body cannot be sent again to a redirect.", transient=False)
     before, after = urlsplit(str(request.url)), urlsplit(str(target))
     if (before.scheme, before.netloc) != (after.scheme, after.netloc):
         headers = {name: value for name, value in headers.items() if name.lower() not in _SECRET_HEADERS}
         auth = None
-    return httpx.Request(method, target, headers=headers, stream=content), auth
+    return httpx.Request(method, target, headers=headers, content=content), auth
