@@ -29,3 +29,8 @@ if (part && document.getElementById("run-live").dataset.live === "1") {
     location.reload();
   });
 }
+
+const log = document.getElementById("log");
+if (log) {
+  log.addEventListener("toggle", () => document.body.dispatchEvent(new CustomEvent("log-opened")), { once: true });
+}
