@@ -170,6 +170,8 @@ def waiting_for(state: State) -> list[dict[str, Any]]:
             entry["until"] = instant(state.timers[path])
         if kind == "child":
             entry["run"] = activation.name
+        if kind == "signal":
+            entry["name"] = activation.name
         found.append(entry)
     return found
 
