@@ -93,8 +93,9 @@ def test_steering_a_run_that_has_ended_or_does_not_exist(aob: Installation) -> N
     for action, body in (("cancel", {}), ("pause", {}), ("resume", {}), ("signal", {"name": "x"})):
         status, problem = aob.request("POST", f"/api/v1/runs/{run}/{action}", body)
         assert (status, problem["code"]) == (409, "run_ended")
-    for unknown in ("nope", "0198c5a0-0000-7000-8000-000000000000", "..", "%00", "x" * 3000):
+    for unknown in ("nope", "0198c5a0-0000-7000-8000-000000000000", "..", "x" * 3000):
         assert aob.request("GET", f"/api/v1/runs/{unknown}")[0] == 404
+    assert aob.request("GET", "/api/v1/runs/%00")[1]["code"] == "text_nul"
 
 
 def test_pause_resume_and_cancel(aob: Installation) -> None:
