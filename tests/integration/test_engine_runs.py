@@ -10,7 +10,8 @@ import pytest
 from runs import db, queries, services
 from runs.verify import verify
 from tests.support.servers import HttpServer
-from tests.support.system import ended, engine, eventually, start
+from tests.support.system import ended, engine, start
+from tests.support.waiting import eventually
 from tests.unit.runs_core.test_engine import graph, value
 
 

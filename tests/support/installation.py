@@ -14,7 +14,7 @@ import urllib.request
 from pathlib import Path
 from typing import Any
 
-from tests.support.system import eventually
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 OWN = ("DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", "AOB_SECRET_KEY", "AOB_HTTP_ALLOW", "AOB_HOME", "AOB_PORT")

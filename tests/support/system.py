@@ -3,29 +3,15 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 from runs import coordinator, queries, services, sweeper
+from tests.support.waiting import eventually
 from worker.runner import Runner
 
-T = TypeVar("T")
 ENDED = ("completed", "failed", "cancelled", "timed_out")
-
-
-def eventually(probe: Callable[[], T], *, seconds: float = 20.0, every: float = 0.02) -> T:
-    """The first true value of the probe; fails when time is up."""
-    deadline = time.monotonic() + seconds
-    pause = threading.Event()
-    while True:
-        value = probe()
-        if value:
-            return value
-        if time.monotonic() > deadline:
-            raise AssertionError(f"not within {seconds} s: {probe}")
-        pause.wait(every)
 
 
 @contextmanager

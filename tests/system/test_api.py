@@ -12,7 +12,7 @@ import schemathesis
 from django.urls import URLPattern, URLResolver
 
 from tests.support.installation import Installation
-from tests.support.system import eventually
+from tests.support.waiting import eventually
 
 T = {"type": "transform", "config": {"output": 1}}
 OK = {"name": "w", "nodes": {"a": T}}

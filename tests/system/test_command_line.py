@@ -42,7 +42,7 @@ def test_the_second_example_retries_and_the_log_streams_from_any_seq(aob: Instal
 
 def test_the_third_example_waits_for_its_signal(aob: Installation) -> None:
     run = aob.json("run", "start", "long-process", "--input", "reminders=1")["id"]
-    from tests.support.system import eventually
+    from tests.support.waiting import eventually
 
     eventually(lambda: "signal" in aob.aob("why", run), seconds=30, every=0.3)
     assert "unknown" in aob.aob("run", "signal", run, "other", "--json", code=1)

@@ -15,7 +15,7 @@ from typing import Any
 import pytest
 
 from tests.support.installation import ROOT, Installation
-from tests.support.system import eventually
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(scope="module")

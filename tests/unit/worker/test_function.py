@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.system import eventually
+from tests.support.waiting import eventually
 from tests.unit.worker.test_http import BLOBS, context
 from worker.executors import function
 from worker.executors.base import TaskError
