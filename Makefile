@@ -3,6 +3,9 @@ PYTHON ?= python3
 PYTEST_ARGS ?= -n 2
 VENV := .venv
 BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar on
+RUNTIME := $(VENV)/.runtime-$(firstword $(shell cksum < requirements.txt))
+DEV := $(VENV)/.dev-$(firstword $(shell cat requirements.txt requirements-dev.txt | cksum))
 .DEFAULT_GOAL := help
 .PHONY: help up test lint format ci doctor docs bench clean
 
@@ -16,41 +19,43 @@ $(VENV)/.made:
 	@ln -sf ../../bin/aob $(BIN)/aob
 	@touch $@
 
-$(VENV)/.runtime: requirements.txt | $(VENV)/.made
+# The stamps carry the hash of the requirements in their names: what is installed already is not installed again,
+# whatever the times of the files say after a clone or a change of branch.
+$(RUNTIME): | $(VENV)/.made
 	@echo "• Installing what AOB needs (about a minute the first time) …"
-	@$(BIN)/python -m pip install --disable-pip-version-check --progress-bar on -q -r requirements.txt
-	@touch $@
+	@$(PIP) -r requirements.txt
+	@rm -f $(VENV)/.runtime-* $(VENV)/.dev-* && touch $@
 
-$(VENV)/.dev: requirements.txt requirements-dev.txt | $(VENV)/.made
+$(DEV): | $(VENV)/.made
 	@echo "• Installing what the tests need …"
-	@$(BIN)/python -m pip install --disable-pip-version-check -q -r requirements-dev.txt
-	@touch $@ $(VENV)/.runtime
+	@$(PIP) -r requirements-dev.txt
+	@rm -f $(VENV)/.runtime-* $(VENV)/.dev-* && touch $@ $(RUNTIME)
 
-up: $(VENV)/.runtime ## Starts the whole system in this terminal; Ctrl-C stops it
+up: $(RUNTIME) ## Starts the whole system in this terminal; Ctrl-C stops it
 	@exec $(BIN)/aob up
 
-doctor: $(VENV)/.runtime ## Examines every dependency
+doctor: $(RUNTIME) ## Examines every dependency
 	@$(BIN)/aob doctor
 
-test: $(VENV)/.dev ## Runs all tests
+test: $(DEV) ## Runs all tests
 	@.ci/chromium
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-lint: $(VENV)/.dev ## Style, types and the direction of imports
+lint: $(DEV) ## Style, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict workflows/core workflows/nodes runs/core
 	$(BIN)/mypy workflows runs worker aob_web embedded cli
 	$(BIN)/lint-imports
 
-format: $(VENV)/.dev ## Formats the code
+format: $(DEV) ## Formats the code
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-docs: $(VENV)/.dev ## Writes the pages that are generated from the code
+docs: $(DEV) ## Writes the pages that are generated from the code
 	$(BIN)/python -m docs.generate
 
-bench: $(VENV)/.dev ## Measures the command line and the engine
+bench: $(DEV) ## Measures the command line and the engine
 	$(BIN)/python -m bench
 
 ci: ## What CI runs

