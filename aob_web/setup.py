@@ -25,7 +25,7 @@ def main() -> None:
     _migrate()
     password = _first_account()
     token = _client_token(settings.AOB_HOME, settings.AOB_PUBLIC_URL)
-    _load_examples(settings.BASE_DIR / "examples")
+    _load_examples(settings.BASE_DIR / "examples", settings.AOB_PUBLIC_URL)
     _tell("ready", url=settings.AOB_PUBLIC_URL, username=FIRST_USER, password=password, token=token)
 
 
@@ -85,7 +85,7 @@ def _client_token(home: Path, url: str) -> str | None:
     return made
 
 
-def _load_examples(folder: Path) -> None:
+def _load_examples(folder: Path, url: str) -> None:
     from workflows.core.errors import AobError
     from workflows.core.strictjson import decode
     from workflows.services import push
@@ -93,7 +93,9 @@ def _load_examples(folder: Path) -> None:
     loaded = 0
     for file in sorted(folder.glob("*/*workflow*.json")):
         try:
-            push(decode(file.read_bytes()), note="Example")
+            # The examples call the demo endpoints of this very system, on whatever port it listens.
+            text = file.read_text(encoding="utf-8").replace("http://127.0.0.1:8800", url)
+            push(decode(text), note="Example")
             loaded += 1
         except AobError as error:
             print(f"{file.name}: {error.message}", file=sys.stderr)

@@ -33,6 +33,9 @@ BATCH_RUNS = 200
 EVENTS_PER_TURN = 500
 """So many decisions a run may make before the others have their turn; bounds memory and lock time."""
 
+EVENTS_PER_BATCH = 10_000
+"""So many decisions a batch makes, give or take one a run; keeps its transaction far from the server's limit."""
+
 IDLE_SECONDS = 1.0
 
 _log = logging.getLogger(__name__)
@@ -116,9 +119,15 @@ class Advancer:
         results: dict[str, list[Finished]] = {}
         for one in finished:
             results.setdefault(one.task.run_id, []).append(one)
-        changes = [
-            self._advance_run(row, states[row.id], inbox.get(row.id, []), results.get(row.id, []), now) for row in rows
-        ]
+        changes = []
+        left = EVENTS_PER_BATCH
+        for row in rows:
+            turn = min(EVENTS_PER_TURN, max(left, 1))
+            change = self._advance_run(
+                row, states[row.id], inbox.get(row.id, []), results.get(row.id, []), now, max_events=turn
+            )
+            left -= len(change.events)
+            changes.append(change)
         tasks, more = write(
             cursor,
             changes,
@@ -137,7 +146,9 @@ class Advancer:
         adopted = [task for task in tasks if task.token is not None]
         return Advanced(len(rows), adopted, more or unclaimed), tasks
 
-    def _advance_run(self, row: RunRow, held: Held, inbox: list[Fact], results: list[Finished], now: int) -> Change:
+    def _advance_run(
+        self, row: RunRow, held: Held, inbox: list[Fact], results: list[Finished], now: int, *, max_events: int
+    ) -> Change:
         values = Values(fetch)
         events: list[Event] = []
         state = held.state
@@ -147,11 +158,19 @@ class Advancer:
             for fact in [*inbox, *(one.fact for one in results), *due_timers(state, now)]:
                 if accepts(state, fact):
                     events.append(_append(held, fact, now))
-            advance(state, ir_of, values, events, at=now, max_events=EVENTS_PER_TURN)
-        except AobError as error:
-            # Only the shell can fail here (a blob that is gone): node errors are decisions, not exceptions.
+            advance(state, ir_of, values, events, at=now, max_events=max_events)
+        except (psycopg.Error, OSError):
+            raise
+        except Exception as failure:
+            # Node errors are decisions, so this is a lost blob or a defect of ours. Whatever it is, it must end
+            # this one run in the open and not stop the coordinator for all the others.
             _log.exception("Run %s cannot go on", row.id)
-            events.append(_append(held, Fact("EngineFailed", None, {"error": error.as_dict()}), now))
+            error = (
+                failure.as_dict()
+                if isinstance(failure, AobError)
+                else {"code": "engine_error", "message": f"{type(failure).__name__}: {failure}"[:2000]}
+            )
+            events.append(_append(held, Fact("EngineFailed", None, {"error": error}), now))
             advance(state, ir_of, values, events, at=now, max_events=1)
         return Change(row, held, events, values.new)
 
