@@ -27,8 +27,11 @@ _clients: dict[asyncio.AbstractEventLoop, Client] = {}
 
 
 def client() -> Client:
-    """The client of this event loop."""
-    return _clients.setdefault(asyncio.get_running_loop(), Client())
+    """The client of this event loop; made once, because its TLS context takes tens of milliseconds."""
+    loop = asyncio.get_running_loop()
+    if loop not in _clients:
+        _clients[loop] = Client()
+    return _clients[loop]
 
 
 async def execute(config: dict[str, Any], context: TaskContext) -> Any:
