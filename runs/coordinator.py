@@ -26,7 +26,8 @@ from runs.core.values import Values
 from runs.dispatch import ring
 from runs.irs import ir_of
 from runs.leases import Adoption, Finished, Leased
-from runs.store import Change, Held, RunRow, StateCache, claim, load_states, take_inbox, write
+from runs.store import Change, Held, RunRow, StateCache, claim, load_states, take_inbox
+from runs.writing import write
 from workflows.core.errors import AobError
 
 BATCH_RUNS = 200

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -60,11 +61,19 @@ def pool() -> ConnectionPool[psycopg.Connection[Any]]:
             max_size=POOL_SIZE,
             max_idle=20,
             configure=configure,
-            check=ConnectionPool.check_connection,
+            check=_check,
             timeout=10,
             open=True,
         )
         return _pool
+
+
+def _check(connection: psycopg.Connection[Any]) -> None:
+    """Finds connections that the server ended: only then has an idle one something to read. Costs no round trip."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    if poll.poll(0):
+        ConnectionPool.check_connection(connection)
 
 
 def close_pool() -> None:

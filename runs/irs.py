@@ -18,4 +18,4 @@ def ir_of(version: str) -> WorkflowIR:
         row = cursor.execute("SELECT document FROM version WHERE hash = %s", [version]).fetchone()
     if row is None:
         raise AobError("version_unknown", f"There is no version {version[:80]!r}.")
-    return compile_document(decode(row[0]), version=version)
+    return compile_document(decode(row[0], is_canonical=True), version=version)

@@ -20,7 +20,11 @@ class JsonText(models.Field):
 
 
 class Run(models.Model):
-    """One execution. `wake_at` is when a coordinator must look at it next; null while it only waits."""
+    """One execution. `wake_at` is when a coordinator must look at it next; null while it only waits.
+
+    Ids are ordered by time, so the primary key serves every list of the newest runs, and a run that ends as it
+    is accepted costs two index entries.
+    """
 
     id = models.UUIDField(primary_key=True)
     workflow = models.CharField(max_length=128)
@@ -42,11 +46,9 @@ class Run(models.Model):
         db_table = "run"
         indexes = [
             models.Index(fields=["priority", "wake_at"], name="run_wake", condition=models.Q(wake_at__isnull=False)),
-            models.Index(fields=["-created_at", "-id"], name="run_created"),
-            models.Index(fields=["workflow", "-created_at"], name="run_workflow"),
-            models.Index(fields=["status", "-created_at"], name="run_status"),
+            models.Index(fields=["workflow", "id"], name="run_workflow"),
+            models.Index(fields=["status", "id"], name="run_status", condition=~models.Q(status="completed")),
             models.Index(fields=["parent"], name="run_parent", condition=models.Q(parent__isnull=False)),
-            models.Index(fields=["ended_at"], name="run_ended", condition=models.Q(ended_at__isnull=False)),
         ]
 
     def __str__(self) -> str:

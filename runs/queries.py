@@ -17,8 +17,8 @@ from runs.core.events import ERRORS, Event
 from runs.core.scope import instant
 from runs.core.state import State
 from runs.core.values import Values, get
+from runs.errors import RunError, is_id, unknown_run
 from runs.models import STATUSES
-from runs.services import RunError, is_id, unknown_run
 from runs.store import Held, RunRow, StateCache, events_of, load_states
 from workflows.core.errors import AobError
 
@@ -82,13 +82,12 @@ def runs(
         conditions.append("labels @> %s::jsonb")
         values.append(msgspec.json.encode(dict(labels)).decode())
     if cursor is not None:
-        created, run_id = _decode_cursor(cursor)
-        conditions.append("(created_at, id) < (%s, %s)")
-        values += [created, run_id]
+        conditions.append("id < %s")
+        values.append(_decode_cursor(cursor))
     size = max(1, min(limit, MAX_PAGE))
     with db.transaction() as database:
         rows = database.execute(
-            f"SELECT {_COLUMNS} FROM run WHERE {' AND '.join(conditions)} ORDER BY created_at DESC, id DESC LIMIT %s",
+            f"SELECT {_COLUMNS} FROM run WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT %s",
             [*values, size + 1],
         ).fetchall()
     following = _encode_cursor(rows[size - 1]) if len(rows) > size else None
@@ -264,15 +263,15 @@ def _iso(moment: datetime | None) -> str | None:
 
 
 def _encode_cursor(row: Any) -> str:
-    return base64.urlsafe_b64encode(f"{db.micros(row[9])} {row[0]}".encode()).decode()
+    return base64.urlsafe_b64encode(row[0].encode()).decode()
 
 
-def _decode_cursor(text: str) -> tuple[datetime, str]:
+def _decode_cursor(text: str) -> str:
     try:
-        micros, run_id = base64.urlsafe_b64decode(text.encode()).decode().split(" ")
+        run_id = base64.urlsafe_b64decode(text.encode()).decode()
         if is_id(run_id):
-            return db.moment(int(micros)), run_id
-    except (ValueError, binascii.Error, UnicodeError, OverflowError):
+            return run_id
+    except (ValueError, binascii.Error, UnicodeError):
         pass
     raise RunError("cursor_invalid", "This cursor was not given by a list.", "/cursor", "Start without a cursor.")
 

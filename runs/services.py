@@ -6,186 +6,31 @@ process advance the run at once if nobody else is at it; otherwise a coordinator
 
 from __future__ import annotations
 
-import os
-import time
-import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-import msgspec
-
 from runs import db, wake
+from runs.accepting import Started, StartRequest, new_id, start, start_many
 from runs.blobs import fetch
 from runs.coordinator import EVENTS_PER_TURN, Advancer, leave
 from runs.core.advance import advance
 from runs.core.events import Fact
 from runs.core.values import Values
 from runs.dispatch import ring
+from runs.errors import RunError, is_id, unknown_run
 from runs.irs import ir_of
-from runs.leases import Leased
-from runs.models import PRIORITIES
-from runs.starting import checked_inputs, insert_rows, new_run
-from runs.store import Change, write
-from workflows.core.canonical import value_hash
+from runs.starting import checked_inputs, new_run
+from runs.store import Birth
+from runs.writing import write
 from workflows.core.compile import compile_retry
 from workflows.core.errors import AobError, LimitExceeded
 from workflows.core.ir import WorkflowIR
 from workflows.core.strictjson import check, encode
 from workflows.core.templates import Template
-from workflows.services import require_valid, resolve, save_version
+from workflows.services import resolve
 
-MAX_LABELS = 20
-MAX_LABEL = 200
 MAX_SIGNAL_BYTES = 256 * 1024
-
-
-class RunError(AobError):
-    """A run that is unknown, or an operation that does not fit its state."""
-
-
-class StartRequest(msgspec.Struct, frozen=True):
-    """One start. `workflow` is a document, `name` or `name@tag`; `key` an Idempotency-Key."""
-
-    workflow: Any
-    inputs: Any
-    priority: str = "medium"
-    labels: Mapping[str, str] = {}
-    key: str | None = None
-
-    def fingerprint(self) -> str:
-        """What makes two requests the same one."""
-        return value_hash([self.workflow, self.inputs, self.priority, dict(self.labels)])
-
-
-def new_id() -> str:
-    """A UUID of version 7 (RFC 9562): ordered by time, so that new rows stand together."""
-    random = int.from_bytes(os.urandom(10), "big")
-    number = (time.time_ns() // 1_000_000) << 80 | random
-    number = number & ~(0xF << 76) | 0x7 << 76
-    return str(uuid.UUID(int=number & ~(0x3 << 62) | 0x2 << 62))
-
-
-def start(request: StartRequest) -> tuple[str, bool]:
-    """Starts one run; gives its id, and False when the key had started it before. Raises AobError."""
-    outcome = start_many([request])[0]
-    if isinstance(outcome, AobError):
-        raise outcome
-    return outcome
-
-
-def start_many(requests: Sequence[StartRequest]) -> list[tuple[str, bool] | AobError]:
-    """Starts many runs in one transaction; what is wrong with one leaves the others alone."""
-    outcomes: list[tuple[str, bool] | AobError | None] = [None] * len(requests)
-    prepared: list[tuple[int, StartRequest, WorkflowIR, Any]] = []
-    for place, request in enumerate(requests):
-        try:
-            prepared.append((place, request, *_prepare(request)))
-        except AobError as error:
-            outcomes[place] = error
-    if prepared:
-        _commit(prepared, outcomes)
-    return [outcome for outcome in outcomes if outcome is not None]
-
-
-def _prepare(request: StartRequest) -> tuple[WorkflowIR, Any]:
-    if request.priority not in PRIORITIES:
-        raise RunError(
-            "priority_unknown",
-            f"{request.priority!r} is no priority.",
-            "/priority",
-            "Use high, medium or low.",
-        )
-    _check_labels(request.labels)
-    try:
-        check(request.inputs)
-    except AobError as error:
-        raise RunError(error.code, error.message, f"/inputs{error.pointer or ''}", error.hint) from None
-    if isinstance(request.workflow, str):
-        version = resolve(request.workflow)
-    elif isinstance(request.workflow, dict):
-        require_valid(request.workflow)
-        version = save_version(request.workflow)
-    else:
-        raise RunError("workflow_missing", "`workflow` is neither a document nor a name.", "/workflow")
-    ir = ir_of(version)
-    inputs = checked_inputs(ir, {} if request.inputs is None else request.inputs)
-    from django.conf import settings
-
-    size = len(encode(inputs))
-    if size > settings.AOB_MAX_VALUE_BYTES:
-        raise LimitExceeded(
-            "inputs_too_large",
-            f"The inputs have {size} bytes; the limit is {settings.AOB_MAX_VALUE_BYTES}.",
-            "/inputs",
-            "Send large data as a blob (POST /api/v1/blobs), or raise AOB_MAX_VALUE_BYTES.",
-        )
-    return ir, inputs
-
-
-def _check_labels(labels: Mapping[str, str]) -> None:
-    if len(labels) > MAX_LABELS:
-        raise LimitExceeded("limit_labels", f"A run has at most {MAX_LABELS} labels.", "/labels")
-    for name, value in labels.items():
-        if not isinstance(value, str) or len(value) > MAX_LABEL or len(name) > MAX_LABEL:
-            raise RunError(
-                "label_invalid",
-                f"The label {name[:50]!r} is not a text of at most {MAX_LABEL} characters.",
-                "/labels",
-            )
-
-
-def _commit(
-    prepared: Sequence[tuple[int, StartRequest, WorkflowIR, Any]],
-    outcomes: list[tuple[str, bool] | AobError | None],
-) -> None:
-    """Accepts the runs and advances their pure parts in the same transaction."""
-    changes: list[Change] = []
-    with db.transaction() as cursor:
-        now = db.database_now(cursor)
-        rows = []
-        for place, request, ir, inputs in prepared:
-            run_id = new_id()
-            if request.key is not None:
-                known = _remember(cursor, request, run_id)
-                if known is not None:
-                    outcomes[place] = known
-                    continue
-            change, values = new_run(run_id, ir, inputs, now=now, priority=PRIORITIES[request.priority])
-            advance(change.held.state, ir_of, values, change.events, at=now, max_events=EVENTS_PER_TURN)
-            change.values = values.new
-            changes.append(change)
-            rows.append((change.row, msgspec.json.encode(dict(request.labels)).decode(), None))
-            outcomes[place] = (run_id, True)
-        tasks: list[Leased] = []
-        more = False
-        if changes:
-            insert_rows(cursor, rows, now=now)
-            tasks, more = write(cursor, changes, now=now)
-    ring(tasks)
-    if more:
-        wake.ready()
-
-
-def _remember(cursor: Any, request: StartRequest, run_id: str) -> tuple[str, bool] | AobError | None:
-    """Keeps the key with this run, or finds what it has started already."""
-    if not request.key or len(request.key) > 255:
-        return RunError("idempotency_key_invalid", "An Idempotency-Key has 1 to 255 characters.")
-    fingerprint = request.fingerprint()
-    inserted = cursor.execute(
-        "INSERT INTO start_key (key, request_hash, run_id) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING RETURNING 1",
-        [request.key, fingerprint, run_id],
-    ).fetchone()
-    if inserted:
-        return None
-    row = cursor.execute("SELECT request_hash, run_id::text FROM start_key WHERE key = %s", [request.key]).fetchone()
-    if row[0] != fingerprint:
-        return RunError(
-            "idempotency_key_reused",
-            "This Idempotency-Key was used for another request.",
-            hint="Use a new key for a new run; the same key only for the very same request.",
-        )
-    return row[1], False
 
 
 @cache
@@ -310,7 +155,13 @@ def replay(run_id: str, start_node: str, *, inputs: Any = None, version: str | N
         attempt = log[0].data.get("attempt", 1) + 1
         forked_from = {"run": run_id, "from": start_node, "copied": 0, "by": by}
         change, own = new_run(
-            new, ir, checked, now=now, priority=row[3], extra={"attempt": attempt, "forked_from": forked_from}
+            new,
+            ir,
+            checked,
+            now=now,
+            priority=row[3],
+            birth=Birth(forked_from=run_id),
+            extra={"attempt": attempt, "forked_from": forked_from},
         )
         state, events = fork(log, start_node, change.events[0], ir_of, values)
         values.new = {**own.new, **values.new}
@@ -318,7 +169,6 @@ def replay(run_id: str, start_node: str, *, inputs: Any = None, version: str | N
         change.events = events
         advance(state, ir_of, values, change.events, at=now, max_events=EVENTS_PER_TURN)
         change.values = values.new
-        insert_rows(cursor, [(change.row, "{}", run_id)], now=now)
         tasks, more = write(cursor, [change], now=now)
     ring(tasks)
     if more:
@@ -339,18 +189,6 @@ def _row(run_id: str) -> tuple[str, str, str, int]:
     return row[0], row[1], row[2], row[3]
 
 
-def is_id(text: str) -> bool:
-    """True for the canonical text of a UUID."""
-    try:
-        return str(uuid.UUID(text)) == text
-    except (ValueError, AttributeError, TypeError):
-        return False
-
-
-def unknown_run(run_id: str) -> RunError:
-    return RunError("run_unknown", f"There is no run {str(run_id)[:60]!r}.", hint="See `aob run list`.")
-
-
 def _require_live(run_id: str, what: str) -> str:
     status = _row(run_id)[0]
     if status in ("completed", "failed", "cancelled", "timed_out"):
@@ -364,3 +202,6 @@ def _require_live(run_id: str, what: str) -> str:
 
 def _bounded(text: str | None, limit: int = 2000) -> str | None:
     return None if text is None else text[:limit]
+
+
+__all__ = ["RunError", "StartRequest", "Started", "new_id", "start", "start_many"]

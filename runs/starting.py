@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import lru_cache
 from typing import Any
 
 import msgspec
-import psycopg
 from django.conf import settings
 
-from runs import db
 from runs.core.events import Event
 from runs.core.fold import apply
 from runs.core.state import Limits, State
-from runs.core.values import Values, get, put
+from runs.core.values import Value, Values, get, put
 from runs.irs import ir_of
-from runs.store import Change, Held, RunRow
+from runs.store import Birth, Change, Held, RunRow
 from workflows.core.errors import AobError, LimitExceeded
 from workflows.core.ir import WorkflowIR
 from workflows.core.schemas import apply_defaults
@@ -23,6 +22,10 @@ from workflows.services import pins_of
 
 MAX_DEPTH = 16
 """So deep may runs be nested in sub-workflows."""
+
+
+PLAIN = Birth()
+"""A new run without labels that was forked from none."""
 
 
 class InputsInvalid(AobError):
@@ -54,14 +57,14 @@ def new_run(
     priority: int = 1,
     parent: tuple[str, str] | None = None,
     depth: int = 0,
+    birth: Birth = PLAIN,
     extra: Mapping[str, Any] | None = None,
 ) -> tuple[Change, Values]:
     """A run with its first event, in memory. `inputs` must be checked."""
     values = Values()
-    limits = Limits(max_value_bytes=settings.AOB_MAX_VALUE_BYTES, max_items=settings.AOB_MAX_ITEMS)
     data: dict[str, Any] = {"run": run_id, "workflow": ir.name, "version": ir.version}
-    put(data, "inputs", values.store(inputs, max_bytes=limits.max_value_bytes, what="The inputs"))
-    data["limits"] = msgspec.to_builtins(limits)
+    put(data, "inputs", _stored(inputs, values))
+    data["limits"] = _limits(settings.AOB_MAX_VALUE_BYTES, settings.AOB_MAX_ITEMS)
     if ir.subworkflows:
         data["pins"] = pins_of(ir)
     if ir.timeout is not None:
@@ -74,40 +77,34 @@ def new_run(
     apply(state, event, ir_of)
     parent_run, parent_node = parent or (None, None)
     row = RunRow(run_id, ir.name, ir.version, "queued", priority, parent_run, parent_node, depth, 0)
-    return Change(row, Held(state), [event], values.new), values
+    return Change(row, Held(state), [event], values.new, birth), values
 
 
-def insert_rows(cursor: psycopg.Cursor[Any], rows: Sequence[tuple[RunRow, str, str | None]], *, now: int) -> set[str]:
-    """Inserts the rows of new runs with their labels and origin; gives the ids that were not there before."""
-    cursor.execute(
-        "INSERT INTO run (id, workflow, version, status, priority, labels, parent, parent_node, depth, forked_from,"
-        " created_at, last_seq)"
-        " SELECT u.*, %(now)s, 0 FROM unnest(%(id)s::uuid[], %(workflow)s::text[], %(version)s::text[],"
-        " %(status)s::text[], %(priority)s::int[], %(labels)s::jsonb[], %(parent)s::uuid[], %(node)s::text[],"
-        " %(depth)s::int[], %(forked)s::uuid[]) AS u ON CONFLICT (id) DO NOTHING RETURNING id::text",
-        {
-            "now": db.moment(now),
-            "id": [row.id for row, _, _ in rows],
-            "workflow": [row.workflow for row, _, _ in rows],
-            "version": [row.version for row, _, _ in rows],
-            "status": [row.status for row, _, _ in rows],
-            "priority": [row.priority for row, _, _ in rows],
-            "labels": [labels for _, labels, _ in rows],
-            "parent": [row.parent for row, _, _ in rows],
-            "node": [row.parent_node for row, _, _ in rows],
-            "depth": [row.depth for row, _, _ in rows],
-            "forked": [forked for _, _, forked in rows],
-        },
-    )
-    return {row[0] for row in cursor}
+def _stored(inputs: Any, values: Values) -> Value:
+    limit = settings.AOB_MAX_VALUE_BYTES
+    try:
+        return values.store(inputs, max_bytes=limit, what="The inputs")
+    except LimitExceeded as error:
+        raise LimitExceeded(
+            "inputs_too_large",
+            error.message,
+            "/inputs",
+            "Send large data as a blob (POST /api/v1/blobs), or raise AOB_MAX_VALUE_BYTES.",
+        ) from None
 
 
-def insert_children(cursor: psycopg.Cursor[Any], changes: Sequence[Change], *, now: int) -> bool:
-    """Starts the runs that parents' decisions ask for; what cannot start is told to the parent at once."""
+@lru_cache(maxsize=16)
+def _limits(max_value_bytes: int, max_items: int) -> dict[str, int]:
+    limits: dict[str, int] = msgspec.to_builtins(Limits(max_value_bytes=max_value_bytes, max_items=max_items))
+    return limits
+
+
+def children_of(changes: Sequence[Change], *, now: int) -> tuple[list[Change], list[tuple[str, str | None, str]]]:
+    """The runs that parents' decisions ask for, and what parents must hear of those that cannot start."""
     from runs.blobs import fetch
-    from runs.store import write
 
     born: list[Change] = []
+    refused: list[tuple[str, str | None, str]] = []
     for change in changes:
         for event in change.events:
             if event.type != "ChildStarted" or event.node not in change.held.state.active:
@@ -130,14 +127,7 @@ def insert_children(cursor: psycopg.Cursor[Any], changes: Sequence[Change], *, n
                 )
             except AobError as error:
                 data = {"child": event.data["child"], "status": "failed", "error": error.as_dict()}
-                cursor.execute(
-                    "INSERT INTO run_inbox (run_id, type, node, data) VALUES (%s, 'ChildEnded', %s, %s)",
-                    [change.row.id, event.node, msgspec.json.encode(data).decode()],
-                )
+                refused.append((change.row.id, event.node, msgspec.json.encode(data).decode()))
                 continue
             born.append(child)
-    if not born:
-        return False
-    fresh = insert_rows(cursor, [(child.row, "{}", None) for child in born], now=now)
-    write(cursor, [child for child in born if child.row.id in fresh], now=now)
-    return True
+    return born, refused

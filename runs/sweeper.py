@@ -41,7 +41,7 @@ def retain(days: float, *, limit: int = 500) -> int:
             row[0]
             for row in cursor.execute(
                 "SELECT id::text FROM run WHERE ended_at < clock_timestamp() - make_interval(secs => %s)"
-                " ORDER BY ended_at LIMIT %s FOR UPDATE SKIP LOCKED",
+                " ORDER BY id LIMIT %s FOR UPDATE SKIP LOCKED",
                 [days * 86_400, limit],
             )
         ]

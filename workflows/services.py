@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import OrderedDict
 from typing import Any
 
 from django.db import transaction
@@ -67,6 +68,27 @@ def save_version(document: Document) -> str:
     Version.objects.get_or_create(
         hash=name, defaults={"document": canonical(document).decode(), "ir_hash": ir_hash(document)}
     )
+    return name
+
+
+_known: OrderedDict[str, None] = OrderedDict()
+"""Versions that this process has validated and saved; versions are never changed or deleted."""
+
+MAX_KNOWN = 10_000
+
+
+def require_version(document: Any) -> str:
+    """The version of a document, which is kept if it is new. Raises DocumentInvalid with all problems."""
+    try:
+        name = document_hash(document)
+    except Exception:
+        name = ""
+    if name not in _known:
+        require_valid(document)
+        name = save_version(document)
+        _known[name] = None
+        while len(_known) > MAX_KNOWN:
+            _known.popitem(last=False)
     return name
 
 
@@ -137,7 +159,7 @@ def document_of(version: str) -> Document:
     text = Version.objects.filter(hash=version).values_list("document", flat=True).first()
     if text is None:
         raise WorkflowError("version_unknown", f"There is no version {version[:80]!r}.")
-    document: Document = decode(text)
+    document: Document = decode(text, is_canonical=True)
     return document
 
 

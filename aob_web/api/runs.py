@@ -50,8 +50,8 @@ def _key(request: HttpRequest, caller: Caller) -> str | None:
 def start(request: HttpRequest) -> HttpResponse:
     """Starts a run of a document, a workflow or a tag. Honours `Idempotency-Key`."""
     caller = require(request, "execute")
-    run_id, _ = services.start(_request(parse(request, StartBody), _key(request, caller)))
-    return as_json(queries.run(run_id), 201)
+    started = services.start(_request(parse(request, StartBody), _key(request, caller)))
+    return as_json(queries.run(started.id), 201)
 
 
 @router.post("/batch", openapi_extra=documented(BatchBody), summary="Start many runs")
@@ -78,7 +78,7 @@ def batch(request: HttpRequest) -> HttpResponse:
         if isinstance(outcome, AobError):
             answers[place] = _refused(outcome)
         else:
-            answers[place] = {"status": 201, "run": {"id": outcome[0]}}
+            answers[place] = {"status": 201, "run": {"id": outcome.id}}
     return as_json({"items": answers}, 200)
 
 

@@ -197,7 +197,7 @@ def workflow(request: HttpRequest, name: str) -> HttpResponse:
     if request.method == "POST":
         try:
             inputs = forms.read(request, schema)
-            run_id, _ = services.start(services.StartRequest(f"{name}@{newest.version_id}", inputs))
+            run_id = services.start(services.StartRequest(f"{name}@{newest.version_id}", inputs)).id
             return redirect("run", run_id=run_id)
         except AobError as error:
             found_problems = getattr(error, "problems", None) or [error]

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
-from uuid import UUID, uuid5
 
 from runs.core import paths, retries
 from runs.core.events import Event
 from runs.core.fold import Graphs, apply, graph_of
+from runs.core.ids import child_id
 from runs.core.scope import NodeResolver, Part, instant, variables
 from runs.core.state import Activation, State
 from runs.core.values import Value, Values, put
@@ -66,16 +66,21 @@ def decide(state: State, irs: Graphs, values: Values) -> Decision | None:
 class _Place:
     """Where a decision is made: the node or frame at the head of the agenda, and what is known there."""
 
+    __slots__ = ("state", "irs", "values", "path", "frame", "name", "_node")
+
     def __init__(self, state: State, irs: Graphs, values: Values, path: str) -> None:
         self.state = state
         self.irs = irs
         self.values = values
         self.path = path
         self.frame, self.name = paths.split(path)
+        self._node: NodeIR | None = None
 
     @property
     def node(self) -> NodeIR:
-        return graph_of(self.state, self.irs, self.frame).nodes[self.name]
+        if self._node is None:
+            self._node = graph_of(self.state, self.irs, self.frame).nodes[self.name]
+        return self._node
 
     @property
     def node_type(self) -> NodeType:
@@ -210,8 +215,8 @@ def _begin_subworkflow(place: _Place) -> Decision:
             "Push the workflow, then start a new run.",
         )
     inputs = resolve("inputs")
-    child = uuid5(UUID(place.state.run_id), place.path)
-    data: dict[str, Any] = {"child": str(child), "workflow": wanted, "version": version}
+    child = child_id(place.state.run_id, place.state.seq + 1, place.state.now)
+    data: dict[str, Any] = {"child": child, "workflow": wanted, "version": version}
     if (due := place.due()) is not None:
         data["due"] = due
     value = place.store({} if inputs is None else inputs, f"The inputs of {place.path!r}")
@@ -425,13 +430,12 @@ def _failed(place: _Place, error: dict[str, Any], *, dead_letter: bool = False) 
 
 def _taken(place: _Place, port: str, output: Any) -> list[str]:
     """The outgoing edges that are taken when the node leaves by this port with this output."""
+    edges = [edge for edge in place.node.outgoing if edge.port == port]
+    if all(edge.when is None for edge in edges):
+        return [edge.id for edge in edges]
     scope = place.scope({"output": output})
     inner = _with_own_output(place, output)
-    return [
-        edge.id
-        for edge in place.node.outgoing
-        if edge.port == port and (edge.when is None or truth(edge.when, inner(scope(edge.when), edge.when)))
-    ]
+    return [edge.id for edge in edges if edge.when is None or truth(edge.when, inner(scope(edge.when), edge.when))]
 
 
 def _with_own_output(place: _Place, output: Any) -> Callable[[dict[str, Any], Part], dict[str, Any]]:

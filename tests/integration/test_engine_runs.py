@@ -96,7 +96,8 @@ def test_the_log_refuses_changes_even_for_our_own_role() -> None:
 def test_the_same_key_starts_one_run_and_another_body_is_refused() -> None:
     document = graph({"a": value(1)})
     first = services.start(services.StartRequest(document, {}, key="k1"))
-    assert services.start(services.StartRequest(document, {}, key="k1")) == (first[0], False)
+    again = services.start(services.StartRequest(document, {}, key="k1"))
+    assert (again.id, again.created) == (first.id, False)
     with pytest.raises(services.RunError) as refused:
         services.start(services.StartRequest(document, {"x": 1}, key="k1"))
     assert refused.value.code == "idempotency_key_reused"

@@ -49,7 +49,7 @@ def test_one_bad_start_of_many_leaves_the_others_alone() -> None:
     good = services.StartRequest(graph({"a": value(1)}), {})
     bad = services.StartRequest(graph({"a": value(1)}), {"x": "\x00"})
     outcomes: list[Any] = services.start_many([good, bad, good])
-    assert [isinstance(outcome, tuple) for outcome in outcomes] == [True, False, True]
+    assert [isinstance(outcome, services.Started) for outcome in outcomes] == [True, False, True]
     assert outcomes[1].code == "json_nul" and outcomes[1].pointer == "/inputs/x"
 
 

@@ -36,7 +36,7 @@ def engine(*, slots: int = 32, coordinators: int = 1) -> Iterator[Runner]:
 
 
 def start(document: Any, inputs: Any = None, **more: Any) -> str:
-    return services.start(services.StartRequest(document, inputs or {}, **more))[0]
+    return services.start(services.StartRequest(document, inputs or {}, **more)).id
 
 
 def ended(run_id: str, *, seconds: float = 30.0) -> dict[str, Any]:

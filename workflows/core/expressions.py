@@ -47,7 +47,10 @@ class ExpressionError(AobError):
 
 
 class Expression(msgspec.Struct, frozen=True, eq=False):
-    """A compiled expression. `node_refs` are the ids used as `nodes.<id>`; None when `nodes` is used whole."""
+    """A compiled expression. `node_refs` are the ids used as `nodes.<id>`; None when `nodes` is used whole.
+
+    `selection` are the names of an expression that only selects fields, like `nodes.fetch.body`; else empty.
+    """
 
     source: str
     pointer: str
@@ -55,9 +58,20 @@ class Expression(msgspec.Struct, frozen=True, eq=False):
     node_refs: frozenset[str] | None
     program: Any
     loops: bool
+    selection: tuple[str, ...] = ()
 
     def evaluate(self, variables: Mapping[str, Any]) -> Any:
         """The value as JSON. Raises ExpressionError and nothing else."""
+        if self.selection:
+            # Most expressions hand data on: selecting it here spares its way into the engine and back. What is
+            # not there is left to the engine, so that there is one set of errors.
+            selected: Any = variables
+            for name in self.selection:
+                if type(selected) is not dict or name not in selected:
+                    break
+                selected = selected[name]
+            else:
+                return selected
         data = {name: variables[name] for name in self.roots if name in variables}
         if self.loops:
             self._check_lists(data)
@@ -134,14 +148,14 @@ def compile_expression(source: str, *, pointer: str, allowed: frozenset[str]) ->
             "expression_syntax", "The expression is empty.", pointer, "Write CEL, for instance inputs.x."
         )
     try:
-        program, roots, node_refs = _compile(source, allowed)
+        program, roots, node_refs, selection = _compile(source, allowed)
     except AobError as error:
         raise ExpressionError(error.code, error.message, pointer, error.hint) from None
-    return Expression(source, pointer, roots, node_refs, program, bool(_COMPREHENSION.search(source)))
+    return Expression(source, pointer, roots, node_refs, program, bool(_COMPREHENSION.search(source)), selection)
 
 
 @lru_cache(maxsize=20_000)
-def _compile(source: str, allowed: frozenset[str]) -> tuple[Any, frozenset[str], frozenset[str] | None]:
+def _compile(source: str, allowed: frozenset[str]) -> tuple[Any, frozenset[str], frozenset[str] | None, tuple[str, ...]]:
     lexemes = _lexemes(source)
     roots = _root_names(lexemes)
     _check_scope(source, roots, allowed)
@@ -156,7 +170,7 @@ def _compile(source: str, allowed: frozenset[str]) -> tuple[Any, frozenset[str],
             program = environment.compile(source, disable_check=True)
     except (RuntimeError, UnicodeEncodeError, ValueError) as error:
         raise _compile_error(source, str(error), allowed) from None
-    return program, frozenset(roots & ROOTS), _node_references(lexemes)
+    return program, frozenset(roots & ROOTS), _node_references(lexemes), _selection(lexemes)
 
 
 def _compile_error(source: str, reason: str, allowed: frozenset[str]) -> ExpressionError:
@@ -219,6 +233,14 @@ def _node_references(lexemes: list[tuple[str, str]]) -> frozenset[str] | None:
         else:
             return None
     return frozenset(ids)
+
+
+def _selection(lexemes: list[tuple[str, str]]) -> tuple[str, ...]:
+    """The names of `root.name.name`, if that is all there is."""
+    names, dots = lexemes[::2], lexemes[1::2]
+    if len(names) != len(dots) + 1 or any(text != "." for _, text in dots) or any(kind != "name" for kind, _ in names):
+        return ()
+    return tuple(text for _, text in names) if names[0][1] in ROOTS else ()
 
 
 def _readable(reason: str) -> str:

@@ -25,8 +25,14 @@ class JsonError(AobError):
     """Text or a value that is not JSON as AOB accepts it."""
 
 
-def decode(data: bytes | str, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH) -> JSON:
-    """The value that the JSON text stands for. Raises JsonError."""
+def decode(
+    data: bytes | str, *, max_bytes: int = MAX_BYTES, max_depth: int = MAX_DEPTH, is_canonical: bool = False
+) -> JSON:
+    """The value that the JSON text stands for. Raises JsonError.
+
+    `is_canonical` is for text that we wrote ourselves by RFC 8785, where a large float such as 1e19 stands as
+    digits without a point; at a door the same digits are a whole number that is too large.
+    """
     if len(data) > max_bytes:
         raise JsonError(
             "json_too_large",
@@ -38,7 +44,7 @@ def decode(data: bytes | str, *, max_bytes: int = MAX_BYTES, max_depth: int = MA
         value = json.loads(
             text,
             object_pairs_hook=_object,
-            parse_int=_integer,
+            parse_int=_canonical_integer if is_canonical else _integer,
             parse_float=_number,
             parse_constant=_constant,
         )
@@ -64,31 +70,51 @@ def encode_ordered(value: JSON) -> bytes:
 
 def check(value: JSON, *, max_depth: int = MAX_DEPTH) -> None:
     """Raises JsonError, with the pointer of the place, when a Python value is not JSON as AOB accepts it."""
+    if type(value) is not dict and type(value) is not list:
+        _check_leaf(value, (), None)
+        return
     work: list[tuple[Any, tuple[Any, ...], int]] = [(value, (), 1)]
     while work:
         item, where, depth = work.pop()
-        kind = type(item)
-        if kind is str:
-            _check_text(item, where)
-        elif kind is int:
-            if not -MAX_INTEGER - 1 <= item <= MAX_INTEGER:
-                raise _integer_range(str(item)[:40], _pointer(where))
-        elif kind is float:
-            if not math.isfinite(item):
-                raise JsonError("json_not_finite", f"{item} is not a JSON number.", _pointer(where))
-        elif kind is list or kind is dict:
-            if depth > max_depth:
-                raise _too_deep(max_depth, _pointer(where))
-            if kind is list:
-                work.extend((part, (where, place), depth + 1) for place, part in enumerate(item))
-            else:
-                for key, part in item.items():
-                    if type(key) is not str:
-                        raise JsonError("json_type", f"The key {key!r} is not text.", _pointer(where))
+        if depth > max_depth:
+            raise _too_deep(max_depth, _pointer(where))
+        if type(item) is dict:
+            for key, part in item.items():
+                if type(key) is not str:
+                    raise JsonError("json_type", f"The key {key!r} is not text.", _pointer(where))
+                if not key.isascii() or "\x00" in key:
                     _check_text(key, where)
+                kind = type(part)
+                if kind is dict or kind is list:
                     work.append((part, (where, key), depth + 1))
-        elif item is not None and kind is not bool:
-            raise JsonError("json_type", f"A value of type {kind.__name__} is not JSON.", _pointer(where))
+                elif kind is not str or not part.isascii() or "\x00" in part:
+                    _check_leaf(part, where, key)
+        else:
+            for place, part in enumerate(item):
+                kind = type(part)
+                if kind is dict or kind is list:
+                    work.append((part, (where, place), depth + 1))
+                elif kind is not str or not part.isascii() or "\x00" in part:
+                    _check_leaf(part, where, place)
+
+
+def _check_leaf(item: JSON, where: tuple[Any, ...], key: Any) -> None:
+    kind = type(item)
+    if kind is int:
+        if not -MAX_INTEGER - 1 <= item <= MAX_INTEGER:
+            raise _integer_range(str(item)[:40], _pointer(_within(where, key)))
+    elif kind is str:
+        _check_text(item, _within(where, key))
+    elif kind is float:
+        if not math.isfinite(item):
+            raise JsonError("json_not_finite", f"{item} is not a JSON number.", _pointer(_within(where, key)))
+    elif item is not None and kind is not bool:
+        raise JsonError("json_type", f"A value of type {kind.__name__} is not JSON.", _pointer(_within(where, key)))
+
+
+def _within(where: tuple[Any, ...], key: Any) -> tuple[Any, ...]:
+    """The place of a leaf; None stands for the value itself."""
+    return where if key is None else (where, key)
 
 
 def _text(data: bytes | str) -> str:
@@ -122,6 +148,11 @@ def _integer(digits: str) -> int:
     raise _integer_range(digits[:40])
 
 
+def _canonical_integer(digits: str) -> int | float:
+    value = int(digits)
+    return value if -MAX_INTEGER - 1 <= value <= MAX_INTEGER else float(digits)
+
+
 def _number(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
@@ -142,14 +173,10 @@ def _too_deep(max_depth: int, pointer: str | None = None) -> JsonError:
 
 
 def _check_text(text: str, where: tuple[Any, ...]) -> None:
-    if text.isascii():
-        if "\x00" in text:
-            raise JsonError("json_nul", "Text may not contain U+0000.", _pointer(where), "Remove the NUL character.")
-        return
     if "\x00" in text:
         raise JsonError("json_nul", "Text may not contain U+0000.", _pointer(where), "Remove the NUL character.")
     try:
-        text.encode("utf-8")
+        text.encode()
     except UnicodeEncodeError:
         raise JsonError(
             "json_surrogate", "Text contains a lone surrogate, which is not a character.", _pointer(where)

@@ -141,14 +141,18 @@ def _end_of_expression(text: str, place: int) -> int:
 
 
 def _evaluate(tree: Any, variables: Mapping[str, Any]) -> Any:
-    if isinstance(tree, Expression):
+    kind = type(tree)
+    if kind is Expression:
         return tree.evaluate(variables)
-    if isinstance(tree, _Text):
-        return "".join(part if isinstance(part, str) else _as_text(part.evaluate(variables)) for part in tree.parts)
-    if isinstance(tree, dict):
-        return {key: _evaluate(part, variables) for key, part in tree.items()}
-    if isinstance(tree, list):
+    if kind is dict:
+        return {
+            key: part.evaluate(variables) if type(part) is Expression else _evaluate(part, variables)
+            for key, part in tree.items()
+        }
+    if kind is list:
         return [_evaluate(part, variables) for part in tree]
+    if kind is _Text:
+        return "".join(part if isinstance(part, str) else _as_text(part.evaluate(variables)) for part in tree.parts)
     return tree
 
 

@@ -33,7 +33,14 @@ JSON = st.recursive(
 def test_what_is_encoded_is_decoded_to_the_same(value: Any) -> None:
     check(value)
     assert decode(encode(value)) == value
-    assert canonical(decode(canonical(value))) == canonical(value)
+    assert canonical(decode(canonical(value), is_canonical=True)) == canonical(value)
+
+
+def test_a_large_float_in_a_stored_document_comes_back_and_the_same_digits_at_a_door_are_refused() -> None:
+    text = canonical({"limit": 2.0**63})
+    assert decode(text, is_canonical=True) == {"limit": 2.0**63}
+    with pytest.raises(JsonError, match="does not fit 64 bits"):
+        decode(text)
 
 
 @given(JSON)

@@ -146,6 +146,6 @@ def test_interpolation_and_typed_values() -> None:
 
 def test_errors_are_aob_errors_even_for_broken_data() -> None:
     with pytest.raises(AobError):
-        evaluate("inputs.s", inputs={"s": "\ud800"})
+        evaluate("inputs.s + 'x'", inputs={"s": "\ud800"})
     with pytest.raises(AobError):
-        evaluate("inputs.n", inputs={"n": 2**70})
+        evaluate("inputs.n + 1", inputs={"n": 2**70})

@@ -1,0 +1,268 @@
+"""Starts, one or many in one transaction: accepted, run ahead as far as no effect stands in the way, committed.
+
+What is told "accepted" is durable by then (law 1). Nothing is computed while the transaction is open.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import msgspec
+import psycopg
+
+from runs import db, wake
+from runs.coordinator import EVENTS_PER_BATCH, EVENTS_PER_TURN
+from runs.core.advance import advance
+from runs.core.ids import time_id
+from runs.dispatch import ring
+from runs.errors import RunError
+from runs.irs import ir_of
+from runs.leases import Leased
+from runs.models import PRIORITIES
+from runs.starting import checked_inputs, new_run
+from runs.store import Birth, Change
+from runs.writing import write
+from workflows.core.canonical import content_hash
+from workflows.core.errors import AobError, LimitExceeded
+from workflows.core.ir import WorkflowIR
+from workflows.core.strictjson import check, encode, encode_ordered
+from workflows.services import LATEST, require_version, resolve
+
+MAX_KEY = 300
+MAX_LABELS = 20
+MAX_LABEL = 200
+
+_log = logging.getLogger(__name__)
+
+
+class StartRequest(msgspec.Struct, frozen=True):
+    """One start. `workflow` is a document, `name` or `name@tag`; `key` an Idempotency-Key."""
+
+    workflow: Any
+    inputs: Any
+    priority: str = "medium"
+    labels: Mapping[str, str] = {}
+    key: str | None = None
+
+    def fingerprint(self) -> str:
+        """What makes two requests the same one."""
+        return content_hash(encode_ordered([self.workflow, self.inputs, self.priority, dict(self.labels)]))
+
+
+class Started(msgspec.Struct):
+    """A run that was accepted; `change` is what it did so far, None when its key had started it before."""
+
+    id: str
+    change: Change | None
+
+    @property
+    def created(self) -> bool:
+        return self.change is not None
+
+
+class _Chance:
+    """Random bytes from the system, taken by the page: one call to the kernel a run would cost more than its row."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._forget()
+        os.register_at_fork(after_in_child=self._forget)
+
+    def _forget(self) -> None:
+        self._page, self._place = b"", 0
+
+    def take(self, count: int) -> bytes:
+        with self._lock:
+            if self._place + count > len(self._page):
+                self._page, self._place = os.urandom(4096), 0
+            self._place += count
+            return self._page[self._place - count : self._place]
+
+
+_chance = _Chance()
+
+
+def new_id() -> str:
+    """The id of a new run."""
+    return time_id(time.time_ns() // 1_000_000, _chance.take(10))
+
+
+def start(request: StartRequest) -> Started:
+    """Starts one run. Raises AobError."""
+    outcome = start_many([request])[0]
+    if isinstance(outcome, AobError):
+        raise outcome
+    return outcome
+
+
+def start_many(requests: Sequence[StartRequest], *, run_ahead: bool = True) -> list[Started | AobError]:
+    """Starts many runs in one transaction; what is wrong with one leaves the others alone.
+
+    Their pure parts run ahead and are committed with them, unless `run_ahead` is off: then coordinators
+    take them up, and many more are accepted in the same time.
+    """
+    outcomes: list[Started | AobError | None] = [None] * len(requests)
+    now, versions = _look_up(requests)
+    changes: dict[int, Change] = {}
+    left = EVENTS_PER_BATCH if run_ahead else 0
+    for place, request in enumerate(requests):
+        try:
+            change = _prepare(request, versions, now, max_events=min(EVENTS_PER_TURN, left))
+        except AobError as error:
+            outcomes[place] = error
+            continue
+        left -= len(change.events) - 1
+        changes[place] = change
+    tasks: list[Leased] = []
+    more = _commit(changes, requests, outcomes, tasks, now)
+    ring(tasks)
+    if more:
+        wake.ready()
+    return [outcome for outcome in outcomes if outcome is not None]
+
+
+def _look_up(requests: Sequence[StartRequest]) -> tuple[int, dict[str, str]]:
+    """The database's time, and the versions that the requests' names mean, in one statement."""
+    wanted = {request.workflow for request in requests if isinstance(request.workflow, str)}
+    parts = [name.partition("@") for name in wanted if "\0" not in name]
+    with db.transaction() as cursor:
+        cursor.execute(
+            db.sql("resolve_names"),
+            {"name": [name for name, _, _ in parts], "tag": [tag or LATEST for _, _, tag in parts]},
+        )
+        rows = cursor.fetchall()
+    found = {(name, tag): version for _, name, tag, version in rows if version is not None}
+    versions = {f"{name}{at}{tag}": found.get((name, tag or LATEST)) for name, at, tag in parts}
+    return rows[0][0], {name: version for name, version in versions.items() if version is not None}
+
+
+def _prepare(request: StartRequest, versions: Mapping[str, str], now: int, *, max_events: int) -> Change:
+    """The new run in memory, its pure part run ahead as far as `max_events` go. Raises AobError."""
+    if request.priority not in PRIORITIES:
+        raise RunError(
+            "priority_unknown", f"{request.priority!r} is no priority.", "/priority", "Use high, medium or low."
+        )
+    if request.key is not None and not 0 < len(request.key) <= MAX_KEY:
+        raise RunError("idempotency_key_invalid", f"An Idempotency-Key has 1 to {MAX_KEY} characters.")
+    _check_labels(request.labels)
+    try:
+        check(request.inputs)
+    except AobError as error:
+        raise RunError(error.code, error.message, f"/inputs{error.pointer or ''}", error.hint) from None
+    if isinstance(request.workflow, str):
+        version = versions.get(request.workflow) or resolve(request.workflow)
+    elif isinstance(request.workflow, dict):
+        version = require_version(request.workflow)
+    else:
+        raise RunError("workflow_missing", "`workflow` is neither a document nor a name.", "/workflow")
+    ir = ir_of(version)
+    inputs = checked_inputs(ir, {} if request.inputs is None else request.inputs)
+    birth = Birth(encode(dict(request.labels))) if request.labels else Birth()
+    return _run_ahead(new_id(), ir, inputs, now, PRIORITIES[request.priority], birth, max_events)
+
+
+def _run_ahead(name: str, ir: WorkflowIR, inputs: Any, now: int, priority: int, birth: Birth, max_events: int) -> Change:
+    change, values = new_run(name, ir, inputs, now=now, priority=priority, birth=birth)
+    if max_events > 0:
+        try:
+            advance(change.held.state, ir_of, values, change.events, at=now, max_events=max_events)
+        except Exception:
+            # A defect of ours, or a database that went away: the run is accepted as it is, and the coordinator,
+            # which knows what to do with such runs, takes it up.
+            _log.exception("Run %s cannot run ahead", name)
+            change, values = new_run(name, ir, inputs, now=now, priority=priority, birth=birth)
+    change.values = values.new
+    return change
+
+
+def _check_labels(labels: Mapping[str, str]) -> None:
+    if len(labels) > MAX_LABELS:
+        raise LimitExceeded("limit_labels", f"A run has at most {MAX_LABELS} labels.", "/labels")
+    for name, value in labels.items():
+        if not isinstance(value, str) or len(value) > MAX_LABEL or len(name) > MAX_LABEL:
+            raise RunError(
+                "label_invalid",
+                f"The label {name[:50]!r} is not a text of at most {MAX_LABEL} characters.",
+                "/labels",
+            )
+
+
+def _commit(
+    changes: Mapping[int, Change],
+    requests: Sequence[StartRequest],
+    outcomes: list[Started | AobError | None],
+    tasks: list[Leased],
+    now: int,
+) -> bool:
+    """Writes new runs in one transaction; gives whether a coordinator has something to do.
+
+    What Postgres refuses is split until the one run that it is about is found (hazard F22).
+    """
+    if not changes:
+        return False
+    try:
+        with db.transaction() as cursor:
+            known = _remember(cursor, changes, requests)
+            fresh = {place: change for place, change in changes.items() if place not in known}
+            new_tasks, more = write(cursor, list(fresh.values()), now=now) if fresh else ([], False)
+    except (psycopg.DataError, psycopg.IntegrityError) as error:
+        places = list(changes)
+        if len(places) == 1:
+            reason = str(error).splitlines()[0][:500]
+            outcomes[places[0]] = RunError("engine_data_refused", f"The run's data cannot be stored: {reason}")
+            return False
+        middle = len(places) // 2
+        halves = [{place: changes[place] for place in half} for half in (places[:middle], places[middle:])]
+        first, second = (_commit(half, requests, outcomes, tasks, now) for half in halves)
+        return first or second
+    tasks.extend(new_tasks)
+    for place, outcome in known.items():
+        outcomes[place] = outcome
+    for place, change in fresh.items():
+        outcomes[place] = Started(change.row.id, change)
+    return more
+
+
+def _remember(
+    cursor: psycopg.Cursor[Any], changes: Mapping[int, Change], requests: Sequence[StartRequest]
+) -> dict[int, Started | AobError]:
+    """Keeps the Idempotency-Keys with their runs; gives what was started, or refused, by keys known already."""
+    places: dict[str, list[int]] = {}
+    for place in changes:
+        key = requests[place].key
+        if key is not None:
+            places.setdefault(key, []).append(place)
+    if not places:
+        return {}
+    # In one order always, so that two batches with the same keys wait for each other instead of deadlocking.
+    keys = sorted(places)
+    prints = {place: requests[place].fingerprint() for several in places.values() for place in several}
+    firsts = [places[key][0] for key in keys]
+    cursor.execute(
+        "INSERT INTO start_key (key, request_hash, run_id) SELECT * FROM unnest(%s::text[], %s::text[], %s::uuid[])"
+        " ON CONFLICT DO NOTHING RETURNING key",
+        [keys, [prints[place] for place in firsts], [changes[place].row.id for place in firsts]],
+    )
+    fresh = {row[0] for row in cursor}
+    asked = [key for key in keys if key not in fresh or len(places[key]) > 1]
+    if not asked:
+        return {}
+    cursor.execute("SELECT key, request_hash, run_id::text FROM start_key WHERE key = ANY(%s)", [asked])
+    outcomes: dict[int, Started | AobError] = {}
+    for key, request_hash, run in cursor:
+        for place in places[key][1 if key in fresh else 0 :]:
+            outcomes[place] = Started(run, None) if prints[place] == request_hash else _key_reused()
+    return outcomes
+
+
+def _key_reused() -> RunError:
+    return RunError(
+        "idempotency_key_reused",
+        "This Idempotency-Key was used for another request.",
+        hint="Use a new key for a new run; the same key only for the very same request.",
+    )

@@ -1,0 +1,282 @@
+"""Writing many runs at once: the events, tasks, snapshots and projections of a batch, in the caller's transaction.
+
+Law 1: what is written here is the truth. A new run is one row and its events, both by COPY and never updated
+when it ends at once; a run that goes on costs one share of each statement of its batch.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+import psycopg
+
+from runs import blobs, copying, db
+from runs.core import paths
+from runs.core.events import TERMINAL
+from runs.core.state import State, dump, public_status
+from runs.irs import ir_of
+from runs.leases import Leased
+from runs.store import Change
+from workflows.nodes.registry import node_types
+
+SNAPSHOT_EVENTS = 200
+"""Shorter logs have no snapshot: folding them is cheaper than keeping one."""
+
+RUN_COLUMNS = (
+    "id, workflow, version, status, priority, labels, parent, parent_node, depth, forked_from, created_at, ended_at,"
+    " wake_at, last_seq, error"
+)
+
+_BLOB_NAME = re.compile(rb"sha256:[0-9a-f]{64}")
+_FAILURES = frozenset({"NodeFailed", "ItemFailed"})
+_encode = msgspec.json.encode
+
+
+def write(
+    cursor: psycopg.Cursor[Any],
+    changes: Sequence[Change],
+    *,
+    now: int,
+    worker: str = "",
+    adopt: int = 0,
+    adopt_plane: str = "",
+    lease_seconds: float = 0,
+) -> tuple[list[Leased], bool]:
+    """Writes a batch: values, events, tasks, snapshots, projections, children and their parents' news.
+
+    Gives the new tasks (the first `adopt` of `adopt_plane` leased to `worker`), and whether there is more
+    for a coordinator to do.
+    """
+    values: dict[str, bytes] = {}
+    for change in changes:
+        values.update(change.values)
+    blobs.write_values(cursor, values)
+    copying.copy(cursor, "run", RUN_COLUMNS, [_born(change, now) for change in changes if change.birth is not None])
+    _write_events(cursor, changes)
+    older = [change for change in changes if change.birth is None]
+    _drop_tasks(cursor, older)
+    tasks = _write_tasks(cursor, changes, worker, adopt, adopt_plane, lease_seconds)
+    _write_snapshots(cursor, changes)
+    _update_runs(cursor, older, now)
+    _write_dead_letters(cursor, changes)
+    more = _write_family(cursor, changes, now)
+    return tasks, more or any(change.held.state.has_work() for change in changes)
+
+
+def _write_events(cursor: psycopg.Cursor[Any], changes: Sequence[Change]) -> None:
+    uses: set[tuple[str, str]] = set()
+    rows: list[bytes] = []
+    for change in changes:
+        run = copying.uuid_bytes(change.row.id)
+        for event in change.events:
+            data = _encode(event.data)
+            if b"sha256:" in data:
+                uses.update((change.row.id, name.decode()) for name in _BLOB_NAME.findall(data))
+            rows.append(copying.event_row(run, event.seq, event.type, event.at, event.node, data))
+    copying.copy(cursor, "run_event", copying.EVENT_COLUMNS, rows)
+    # The version of the document stands in every first event; it is no blob, so it is nobody's use of one.
+    uses -= {(change.row.id, change.row.version) for change in changes}
+    if uses:
+        runs, names = zip(*sorted(uses), strict=True)
+        cursor.execute(
+            "INSERT INTO blob_use (run_id, hash) SELECT * FROM unnest(%s::uuid[], %s::text[]) ON CONFLICT DO NOTHING",
+            [list(runs), list(names)],
+        )
+
+
+def _projection(change: Change, now: int) -> tuple[str, int | None, int | None, bytes | None]:
+    """Status, end, next due time and error of a run, as its row shows them."""
+    state = change.held.state
+    if not state.ended:
+        return public_status(state), None, now if state.has_work() else state.next_due(), None
+    error = change.events[-1].data.get("error") if change.events else None
+    return public_status(state), now, None, None if error is None else _encode(error)
+
+
+def _born(change: Change, now: int) -> bytes:
+    row, birth, state = change.row, change.birth, change.held.state
+    assert birth is not None
+    status, ended_at, wake_at, error = _projection(change, now)
+    return copying.row(
+        copying.uuid(row.id),
+        copying.text(row.workflow),
+        copying.text(state.version),
+        copying.text(status),
+        copying.int2(row.priority),
+        copying.jsonb(birth.labels),
+        copying.uuid(row.parent),
+        copying.text(row.parent_node),
+        copying.int2(row.depth),
+        copying.uuid(birth.forked_from),
+        copying.moment(now),
+        copying.moment(ended_at),
+        copying.moment(wake_at),
+        copying.int4(state.seq),
+        copying.jsonb(error),
+    )
+
+
+def _update_runs(cursor: psycopg.Cursor[Any], changes: Sequence[Change], now: int) -> None:
+    if not changes:
+        return
+    columns: dict[str, list[Any]] = {
+        name: [] for name in ("id", "version", "status", "last_seq", "wake_at", "ended_at", "error")
+    }
+    for change in changes:
+        status, ended_at, wake_at, error = _projection(change, now)
+        columns["id"].append(change.row.id)
+        columns["version"].append(change.held.state.version)
+        columns["status"].append(status)
+        columns["last_seq"].append(change.held.state.seq)
+        columns["wake_at"].append(None if wake_at is None else db.moment(wake_at))
+        columns["ended_at"].append(None if ended_at is None else db.moment(ended_at))
+        columns["error"].append(None if error is None else error.decode())
+    cursor.execute(db.sql("update_runs"), columns)
+
+
+def _active_tasks(state: State) -> dict[str, int]:
+    return {path: one.attempt for path, one in state.active.items() if one.kind == "task" and not one.retrying}
+
+
+def _drop_tasks(cursor: psycopg.Cursor[Any], changes: Sequence[Change]) -> None:
+    """Takes away the tasks that runs no longer want: they ended, or went on without them."""
+    ended = [
+        change.row.id
+        for change in changes
+        if change.held.state.ended and any(event.type in TERMINAL for event in change.events)
+    ]
+    if ended:
+        cursor.execute("DELETE FROM task WHERE run_id = ANY(%s::uuid[])", [ended])
+    for change in changes:
+        if not change.held.state.ended and any(event.type in _FAILURES for event in change.events):
+            active = list(_active_tasks(change.held.state))
+            cursor.execute("DELETE FROM task WHERE run_id = %s AND node <> ALL(%s)", [change.row.id, active])
+
+
+def _write_tasks(
+    cursor: psycopg.Cursor[Any],
+    changes: Sequence[Change],
+    worker: str,
+    adopt: int,
+    adopt_plane: str,
+    lease_seconds: float,
+) -> list[Leased]:
+    columns: list[list[Any]] = [[] for _ in range(9)]
+    for change in changes:
+        state = change.held.state
+        for event in change.events:
+            if event.type != "TaskScheduled":
+                continue
+            path = event.node or ""
+            active = state.active.get(path)
+            if active is None or active.retrying or active.attempt != event.data["attempt"]:
+                continue
+            frame, name = paths.split(path)
+            node = ir_of(state.version).graphs[paths.graph_key(frame)].nodes[name]
+            plane = node_types()[node.type].plane
+            adopted = adopt > 0 and plane == adopt_plane
+            adopt -= adopted
+            row = (
+                change.row.id, path, active.attempt, node.type, plane, change.row.priority,
+                active.input_seq, node.timeout, adopted,
+            )  # fmt: skip
+            for column, value in zip(columns, row, strict=True):
+                column.append(value)
+    if not columns[0]:
+        return []
+    names = ("run_id", "node", "attempt", "type", "plane", "priority", "input_seq", "timeout", "adopted")
+    parameters: dict[str, Any] = dict(zip(names, columns, strict=True))
+    cursor.execute(db.sql("insert_tasks"), {**parameters, "worker": worker, "lease_seconds": lease_seconds})
+    return [Leased(*row) for row in cursor]
+
+
+def _write_snapshots(cursor: psycopg.Cursor[Any], changes: Sequence[Change]) -> None:
+    """Snapshots often enough that a log is never folded far, rarely enough that a long run stays linear."""
+    rows = []
+    for change in changes:
+        held = change.held
+        due = held.snapshot_seq + SNAPSHOT_EVENTS + held.snapshot_size // 100
+        if held.state.seq >= due or (held.state.ended and held.snapshot_seq):
+            data = dump(held.state)
+            held.snapshot_seq, held.snapshot_size = held.state.seq, len(data)
+            rows.append((change.row.id, held.state.seq, data))
+    if rows:
+        ids, seqs, states = zip(*rows, strict=True)
+        cursor.execute(
+            "INSERT INTO run_snapshot (run_id, seq, state) SELECT * FROM unnest(%s::uuid[], %s::int[], %s::bytea[])"
+            " ON CONFLICT (run_id) DO UPDATE SET seq = excluded.seq, state = excluded.state",
+            [list(ids), list(seqs), list(states)],
+        )
+
+
+def _write_dead_letters(cursor: psycopg.Cursor[Any], changes: Sequence[Change]) -> None:
+    columns: dict[str, list[Any]] = {name: [] for name in ("run", "seq", "workflow", "node", "type", "error", "at")}
+    for change in changes:
+        for event in change.events:
+            if event.type != "NodeFailed" or not event.data.get("dead_letter"):
+                continue
+            frame, name = paths.split(event.node or "")
+            node = ir_of(change.held.state.version).graphs[paths.graph_key(frame)].nodes[name]
+            row = (
+                change.row.id, event.seq, change.row.workflow, event.node, node.type,
+                _encode(event.data["error"]).decode(), db.moment(event.at),
+            )  # fmt: skip
+            for column, value in zip(columns.values(), row, strict=True):
+                column.append(value)
+    if columns["run"]:
+        cursor.execute(db.sql("insert_dead_letters"), columns)
+
+
+def _write_family(cursor: psycopg.Cursor[Any], changes: Sequence[Change], now: int) -> bool:
+    """Starts children, tells parents of ended children, stops children that nobody waits for any more."""
+    from runs.starting import children_of
+
+    born, news = children_of(changes, now=now)
+    if born:
+        write(cursor, born, now=now)
+    news += [
+        (change.row.parent, change.row.parent_node, _ended_fact(change))
+        for change in changes
+        if change.held.state.ended and change.row.parent is not None
+    ]
+    if news:
+        parents, nodes, data = zip(*news, strict=True)
+        cursor.execute(
+            "INSERT INTO run_inbox (run_id, type, node, data) SELECT u.id, 'ChildEnded', u.node, u.data"
+            " FROM unnest(%s::uuid[], %s::text[], %s::json[]) AS u(id, node, data)",
+            [list(parents), list(nodes), list(data)],
+        )
+    orphaning = [
+        (
+            change.row.id,
+            ",".join(one.name or "" for one in change.held.state.active.values() if one.kind == "child"),
+        )
+        for change in changes
+        if change.birth is None
+        and (
+            (change.held.state.ended and change.held.state.status != "completed")
+            or any(event.type in _FAILURES for event in change.events)
+        )
+    ]
+    if orphaning:
+        ids, keep = zip(*orphaning, strict=True)
+        cursor.execute(db.sql("cancel_children"), {"id": list(ids), "keep": list(keep)})
+    return bool(born) or bool(news) or bool(orphaning)
+
+
+def _ended_fact(change: Change) -> str:
+    last = change.events[-1]
+    data: dict[str, Any] = {"child": change.row.id, "status": change.held.state.status}
+    for key in ("output", "output_ref"):
+        if key in last.data:
+            data[key] = last.data[key]
+    if change.held.state.status != "completed":
+        error = last.data.get("error") or {
+            "code": f"child_{change.held.state.status}",
+            "message": f"The child run was {change.held.state.status}.",
+        }
+        data["error"] = {**error, "run": change.row.id}
+    return _encode(data).decode()
