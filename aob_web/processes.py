@@ -1,7 +1,8 @@
-"""The processes of AOB: `python -m aob_web.processes web|coordinator|sweeper|worker-runner|worker-agent`."""
+"""The processes of AOB: `python -m aob_web.processes front|web|coordinator|sweeper|worker-runner|worker-agent`."""
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -15,14 +16,22 @@ ALIVE_SECONDS = 2.0
 
 def main() -> None:
     name = sys.argv[1] if len(sys.argv) == 2 else ""
-    if name not in PROCESSES:
+    kind = "front" if name.startswith("front-") else name
+    if kind not in PROCESSES:
         sys.exit(f"usage: python -m aob_web.processes {'|'.join(PROCESSES)}")
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aob_web.settings")
-    os.environ["AOB_PROCESS"] = name
+    os.environ["AOB_PROCESS"] = kind
     import django
 
     django.setup(set_prefix=False)
-    PROCESSES[name](_alive(name))
+    _spare_the_collector()
+    PROCESSES[kind](_alive(name))
+
+
+def _spare_the_collector() -> None:
+    """Collects garbage less often: batches make and drop many objects, hardly ever in cycles."""
+    gc.freeze()
+    gc.set_threshold(50_000, 20, 50)
 
 
 def _alive(name: str) -> Callable[[], None]:
@@ -74,8 +83,15 @@ def worker_agent(alive: Callable[[], None]) -> None:
     run_forever("agent", alive)
 
 
+def front(alive: Callable[[], None]) -> None:
+    from django.conf import settings
+
+    from aob_web.front.app import run
+
+    run(os.environ.get("AOB_HOST", "127.0.0.1"), settings.AOB_PORT, Path(settings.AOB_WEB_SOCKET), alive)
+
+
 def web(alive: Callable[[], None]) -> None:
-    from daphne.endpoints import build_endpoint_description_strings
     from daphne.server import Server
     from django.conf import settings
 
@@ -87,10 +103,12 @@ def web(alive: Callable[[], None]) -> None:
             time.sleep(ALIVE_SECONDS)
 
     threading.Thread(target=beat, daemon=True).start()
-    endpoints = build_endpoint_description_strings(host=os.environ.get("AOB_HOST", "127.0.0.1"), port=settings.AOB_PORT)
+    socket = Path(settings.AOB_WEB_SOCKET)
+    socket.unlink(missing_ok=True)
+    os.umask(0o077)
     Server(
         application=application,
-        endpoints=endpoints,
+        endpoints=["unix:" + str(socket).replace(":", r"\:") + ":mode=600"],
         http_timeout=None,
         request_buffer_size=64 * 1024,
         application_close_timeout=5,
@@ -101,6 +119,7 @@ def web(alive: Callable[[], None]) -> None:
 
 
 PROCESSES: dict[str, Callable[[Callable[[], None]], None]] = {
+    "front": front,
     "web": web,
     "coordinator": coordinator,
     "sweeper": sweeper,

@@ -17,7 +17,7 @@ AOB_HOME = Path(os.environ.get("AOB_HOME", ".aob")).resolve()
 """The data directory: blobs, embedded services, logs, the client's credentials."""
 
 AOB_PORT = int(os.environ.get("AOB_PORT", "8800"))
-"""The port of the web process."""
+"""The public port."""
 
 AOB_PUBLIC_URL = os.environ.get("AOB_PUBLIC_URL", f"http://127.0.0.1:{AOB_PORT}")
 """Under which users reach the web process; its host and origin are accepted."""
@@ -175,6 +175,12 @@ AOB_MAX_ITEMS = int(os.environ.get("AOB_MAX_ITEMS", "100000"))
 
 AOB_MAX_BATCH = int(os.environ.get("AOB_MAX_BATCH", "1000"))
 """The most runs in one `runs/batch` request."""
+
+AOB_MAX_BACKLOG = int(os.environ.get("AOB_MAX_BACKLOG", "50000"))
+"""While more runs or tasks than this wait to be taken up, new runs are refused with 429."""
+
+AOB_WEB_SOCKET = os.environ.get("AOB_WEB_SOCKET", str(AOB_HOME / "run" / "web.sock"))
+"""The Unix socket between the process at the public port and the web process behind it."""
 
 AOB_RETENTION_DAYS = float(os.environ.get("AOB_RETENTION_DAYS", "0"))
 """Ended runs are deleted with their events after so many days; 0 keeps them for ever."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -20,9 +21,15 @@ class ProcessSpec:
     serves: bool = False
 
 
+FRONTS = max(1, min(int(os.environ.get("AOB_FRONT_PROCESSES", "0")) or os.cpu_count() or 1, 8))
+"""So many processes share the public port: one takes in about 4,000 starts a second, one core's worth of Python."""
+
+FRONT_NAMES = ("front", *(f"front-{number}" for number in range(2, FRONTS + 1)))
+
 SPECS = tuple(
-    ProcessSpec(name, (sys.executable, "-m", "aob_web.processes", name), plane, serves=name == "web")
+    ProcessSpec(name, (sys.executable, "-m", "aob_web.processes", name), plane, serves=name in FRONT_NAMES)
     for name, plane in (
+        *((name, "control") for name in FRONT_NAMES),
         ("web", "control"),
         ("coordinator", "control"),
         ("sweeper", "control"),
@@ -31,7 +38,7 @@ SPECS = tuple(
     )
 )
 
-STOP_ORDER = (("web",), ("worker-runner", "worker-agent"), ("coordinator",), ("sweeper",))
+STOP_ORDER = (FRONT_NAMES, ("web",), ("worker-runner", "worker-agent"), ("coordinator",), ("sweeper",))
 """First who takes work in, then who does it, last who writes it down; the others come after these."""
 
 

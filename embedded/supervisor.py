@@ -184,10 +184,14 @@ class Supervisor:
             "AOB_HOST": self.host,
             "AOB_PORT": str(self.port),
             "AOB_SECRET_KEY": self._environ.get("AOB_SECRET_KEY") or homes.secret(self.home / "secret.key"),
+            "AOB_WEB_SOCKET": str(self._web_socket()),
             "PYTHONPATH": os.pathsep.join(filter(None, (str(ROOT), self._environ.get("PYTHONPATH")))),
             "PYTHONUNBUFFERED": "1",
             "MALLOC_ARENA_MAX": "2",
         }
+
+    def _web_socket(self) -> Path:
+        return homes.socket_directory(self.home / "run", name="web.sock", owner=os.geteuid()) / "web.sock"
 
     def _run_setup(self) -> dict[str, Any]:
         """Runs the set-up and shows its steps; gives what it says at its end."""
@@ -414,6 +418,7 @@ class Supervisor:
                 if child.process is not None:
                     _try(lambda process=child.process: stop(process), self.console)  # type: ignore[misc]
         if self._services is not None:
+            _try(lambda: self._web_socket().unlink(missing_ok=True), self.console)
             _try(self._services.stop, self.console)
         kill_all()
         if begun:

@@ -16,6 +16,7 @@ import msgspec
 import psycopg
 
 from runs import db, wake
+from runs.admission import backlog
 from runs.coordinator import EVENTS_PER_BATCH, EVENTS_PER_TURN
 from runs.core.advance import advance
 from runs.core.ids import time_id
@@ -104,8 +105,11 @@ def start_many(requests: Sequence[StartRequest], *, run_ahead: bool = True) -> l
     """Starts many runs in one transaction; what is wrong with one leaves the others alone.
 
     Their pure parts run ahead and are committed with them, unless `run_ahead` is off: then coordinators
-    take them up, and many more are accepted in the same time.
+    take them up, and many more are accepted in the same time. Raises Overloaded, and then accepts none.
     """
+    if not requests:
+        return []
+    backlog.admit()
     outcomes: list[Started | AobError | None] = [None] * len(requests)
     now, versions = _look_up(requests)
     changes: dict[int, Change] = {}
@@ -130,7 +134,7 @@ def _look_up(requests: Sequence[StartRequest]) -> tuple[int, dict[str, str]]:
     """The database's time, and the versions that the requests' names mean, in one statement."""
     wanted = {request.workflow for request in requests if isinstance(request.workflow, str)}
     parts = [name.partition("@") for name in wanted if "\0" not in name]
-    with db.transaction() as cursor:
+    with db.statement() as cursor:
         cursor.execute(
             db.sql("resolve_names"),
             {"name": [name for name, _, _ in parts], "tag": [tag or LATEST for _, _, tag in parts]},
@@ -206,7 +210,7 @@ def _commit(
     if not changes:
         return False
     try:
-        with db.transaction() as cursor:
+        with db.transaction(pipelined=len(changes) <= db.PIPELINED_RUNS) as cursor:
             known = _remember(cursor, changes, requests)
             fresh = {place: change for place, change in changes.items() if place not in known}
             new_tasks, more = write(cursor, list(fresh.values()), now=now) if fresh else ([], False)

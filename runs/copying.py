@@ -1,17 +1,23 @@
-"""Rows for COPY in Postgres' binary format: one `struct` call a row instead of one adapter call a field.
+"""Many rows at once in Postgres' binary format: one `struct` call a field instead of one adapter call.
 
-Source: PostgreSQL documentation, COPY, "Binary Format". A field is its length in four bytes and its bytes; a
-length of -1 is null. Times count microseconds from 2000-01-01; `jsonb` has a version byte before its text.
+A field is its length in four bytes and its bytes; a length of -1 is null. COPY takes rows of such fields, an array
+parameter takes a column of them. Times count microseconds from 2000-01-01; `jsonb` has a version byte first.
+Sources: PostgreSQL documentation, COPY, "Binary Format"; `array_recv` in src/backend/utils/adt/arrayfuncs.c.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from functools import lru_cache
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property, lru_cache
 from struct import Struct
 from typing import Any
 
 import psycopg
+from psycopg.adapt import Dumper
+from psycopg.pq import Format, PipelineStatus
+
+Row = tuple[bytes, ...]
 
 HEADER = b"PGCOPY\n\xff\r\n\0" + bytes(8)
 TRAILER = b"\xff\xff"
@@ -20,43 +26,72 @@ EPOCH_2000 = 946_684_800_000_000
 
 NULL = b"\xff\xff\xff\xff"
 
+_OIDS = {
+    "uuid": 2950, "text": 25, "json": 114, "jsonb": 3802, "int2": 21, "int4": 23, "timestamptz": 1184, "bool": 16,
+    "float8": 701, "bytea": 17,
+}  # fmt: skip
+
 _length = Struct("!i").pack
-_columns = Struct("!h").pack
+_count = Struct("!h").pack
 _small = Struct("!ih").pack
 _whole = Struct("!ii").pack
 _moment = Struct("!iq").pack
-_event_head = Struct("!hi16sii").pack
+_array = Struct("!iiIii").pack
 
 
-def copy(cursor: psycopg.Cursor[Any], table: str, columns: str, rows: Iterable[bytes]) -> None:
-    """Sends rows made by this module's functions into `table`."""
-    data = b"".join(rows)
-    if not data:
+@dataclass(frozen=True)
+class Table:
+    """A table and the columns that rows give, as name and type."""
+
+    name: str
+    columns: tuple[tuple[str, str], ...]
+
+    @cached_property
+    def copying(self) -> str:
+        return f"COPY {self.name} ({', '.join(name for name, _ in self.columns)}) FROM STDIN (FORMAT BINARY)"
+
+    @cached_property
+    def inserting(self) -> str:
+        names = ", ".join(name for name, _ in self.columns)
+        arrays = ", ".join(f"%s::{kind}[]" for _, kind in self.columns)
+        return f"INSERT INTO {self.name} ({names}) SELECT * FROM unnest({arrays})"
+
+
+def insert(cursor: psycopg.Cursor[Any], table: Table, rows: Sequence[Row]) -> None:
+    """Inserts the rows: by COPY, or by one statement in a pipeline, which takes no COPY."""
+    if not rows:
         return
-    with cursor.copy(f"COPY {table} ({columns}) FROM STDIN (FORMAT BINARY)") as stream:
-        stream.write(b"".join((HEADER, data, TRAILER)))
+    if cursor.connection.pgconn.pipeline_status is not PipelineStatus.OFF:
+        columns = zip(table.columns, zip(*rows, strict=True), strict=True)
+        cursor.execute(table.inserting, [Array(kind, fields) for (_, kind), fields in columns])
+        return
+    count = _count(len(table.columns))
+    parts = [HEADER]
+    for row in rows:
+        parts.append(count)
+        parts.extend(row)
+    parts.append(TRAILER)
+    with cursor.copy(table.copying) as stream:
+        stream.write(b"".join(parts))
 
 
-EVENT_COLUMNS = "run_id, seq, type, at, node, data"
+class Array:
+    """An array parameter made of fields."""
+
+    __slots__ = ("data",)
+
+    def __init__(self, kind: str, fields: Sequence[bytes]) -> None:
+        self.data = _array(1, int(NULL in fields), _OIDS[kind], len(fields), 1) + b"".join(fields)
 
 
-def event_row(run: bytes, seq: int, kind: str, at: int, node: str | None, data: bytes) -> bytes:
-    """A row of `run_event`; `run` are the 16 bytes of the run's id, `data` is JSON."""
-    return b"".join(
-        (
-            _event_head(6, 16, run, 4, seq),
-            _name(kind),
-            _moment(8, at - EPOCH_2000),
-            NULL if node is None else _name(node),
-            _length(len(data)),
-            data,
-        )
-    )
+class ArrayDumper(Dumper):
+    """Hands an Array's bytes to the server; the statement says of which type it is."""
 
+    format = Format.BINARY
+    oid = 0
 
-def row(*fields: bytes) -> bytes:
-    """A row of any table."""
-    return _columns(len(fields)) + b"".join(fields)
+    def dump(self, obj: Array) -> bytes:
+        return obj.data
 
 
 def uuid_bytes(text: str) -> bytes:
@@ -65,7 +100,7 @@ def uuid_bytes(text: str) -> bytes:
 
 
 def uuid(text: str | None) -> bytes:
-    return NULL if text is None else _length(16) + uuid_bytes(text)
+    return NULL if text is None else b"\x00\x00\x00\x10" + uuid_bytes(text)
 
 
 def text(value: str | None) -> bytes:
@@ -75,12 +110,12 @@ def text(value: str | None) -> bytes:
     return _length(len(data)) + data
 
 
-def binary(data: bytes) -> bytes:
-    return _length(len(data)) + data
+def json(data: bytes | None) -> bytes:
+    return NULL if data is None else _length(len(data)) + data
 
 
-def jsonb(value: bytes | None) -> bytes:
-    return NULL if value is None else _length(len(value) + 1) + b"\x01" + value
+def jsonb(data: bytes | None) -> bytes:
+    return NULL if data is None else _length(len(data) + 1) + b"\x01" + data
 
 
 def int2(value: int) -> bytes:
@@ -97,6 +132,6 @@ def moment(microseconds: int | None) -> bytes:
 
 
 @lru_cache(maxsize=20_000)
-def _name(value: str) -> bytes:
-    """Event types and node paths repeat from run to run."""
+def name(value: str | None) -> bytes:
+    """A text that repeats from row to row: a type, a status, a node path."""
     return text(value)

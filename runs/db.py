@@ -18,6 +18,11 @@ from psycopg.conninfo import make_conninfo
 from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import ConnectionPool
 
+from runs.copying import Array, ArrayDumper
+
+PIPELINED_RUNS = 8
+"""Batches of up to so many runs are small: they are written in a pipeline."""
+
 POOL_SIZE = 6
 
 # A frozen process must not keep its row locks for long (hazards F12, F13): the server ends its session.
@@ -48,6 +53,7 @@ def conninfo() -> str:
 def configure(connection: psycopg.Connection[Any] | psycopg.AsyncConnection[Any]) -> None:
     set_json_loads(msgspec.json.decode, connection)
     set_json_dumps(msgspec.json.encode, connection)
+    connection.adapters.register_dumper(Array, ArrayDumper)
 
 
 def pool() -> ConnectionPool[psycopg.Connection[Any]]:
@@ -85,10 +91,32 @@ def close_pool() -> None:
 
 
 @contextmanager
-def transaction() -> Iterator[psycopg.Cursor[Any]]:
-    """A cursor in a transaction that commits at the end of the block."""
+def transaction(*, pipelined: bool = False) -> Iterator[psycopg.Cursor[Any]]:
+    """A cursor in a transaction that commits at the end of the block.
+
+    `pipelined` sends statements without waiting for each other: a round trip only where a result is read. That is
+    what a small transaction mostly waits for; a large one is quicker by COPY, which a pipeline does not take.
+    """
     with pool().connection() as connection, connection.cursor() as cursor:
-        yield cursor
+        if not pipelined:
+            yield cursor
+            return
+        with connection.pipeline():
+            yield cursor
+            connection.commit()
+
+
+@contextmanager
+def statement() -> Iterator[psycopg.Cursor[Any]]:
+    """A cursor for single statements that need no transaction around them: one round trip each instead of three."""
+    with pool().connection() as connection:
+        connection.autocommit = True
+        try:
+            with connection.cursor() as cursor:
+                yield cursor
+        finally:
+            if not connection.closed:
+                connection.autocommit = False
 
 
 @cache

@@ -15,11 +15,11 @@ from runs.blobs import fetch
 from runs.core import paths
 from runs.core.events import ERRORS, Event
 from runs.core.scope import instant
-from runs.core.state import State
+from runs.core.state import State, public_status
 from runs.core.values import Values, get
 from runs.errors import RunError, is_id, unknown_run
 from runs.models import STATUSES
-from runs.store import Held, RunRow, StateCache, events_of, load_states
+from runs.store import Birth, Change, Held, RunRow, StateCache, events_of, load_states
 from workflows.core.errors import AobError
 
 MAX_PAGE = 500
@@ -52,6 +52,33 @@ def run(run_id: str) -> dict[str, Any]:
     if ends and "forked_from" in ends[0].data:
         view["forked_from"] = ends[0].data["forked_from"]
     return view
+
+
+def view_of_new(change: Change) -> dict[str, Any]:
+    """A run that was just accepted, as `run` would show it, without reading anything."""
+    row, state, first, last = change.row, change.held.state, change.events[0], change.events[-1]
+    birth = change.birth or Birth()
+    values = Values(fetch)
+    values.new = change.values
+    at = instant(first.at)
+    return {
+        "id": row.id,
+        "workflow": row.workflow,
+        "version": state.version,
+        "status": public_status(state),
+        "priority": PRIORITY_NAMES[row.priority],
+        "labels": msgspec.json.decode(birth.labels),
+        "parent": None,
+        "forked_from": None,
+        "created_at": at,
+        "started_at": at,
+        "ended_at": at if state.ended else None,
+        "last_seq": state.seq,
+        "error": last.data.get("error") if state.ended else None,
+        "inputs": _load(values, first, "inputs"),
+        "output": _load(values, last, "output") if state.ended else None,
+        "waiting_for": [] if state.ended else waiting_for(state),
+    }
 
 
 def runs(

@@ -14,6 +14,7 @@ import msgspec
 import psycopg
 
 from runs import blobs, copying, db
+from runs.copying import Table
 from runs.core import paths
 from runs.core.events import TERMINAL
 from runs.core.state import State, dump, public_status
@@ -25,10 +26,22 @@ from workflows.nodes.registry import node_types
 SNAPSHOT_EVENTS = 200
 """Shorter logs have no snapshot: folding them is cheaper than keeping one."""
 
-RUN_COLUMNS = (
-    "id, workflow, version, status, priority, labels, parent, parent_node, depth, forked_from, created_at, ended_at,"
-    " wake_at, last_seq, error"
-)
+RUN = Table(
+    "run",
+    (
+        ("id", "uuid"), ("workflow", "text"), ("version", "text"), ("status", "text"), ("priority", "int2"),
+        ("labels", "jsonb"), ("parent", "uuid"), ("parent_node", "text"), ("depth", "int2"), ("forked_from", "uuid"),
+        ("created_at", "timestamptz"), ("ended_at", "timestamptz"), ("wake_at", "timestamptz"), ("last_seq", "int4"),
+        ("error", "jsonb"),
+    ),
+)  # fmt: skip
+EVENT = Table(
+    "run_event",
+    (
+        ("run_id", "uuid"), ("seq", "int4"), ("type", "text"), ("at", "timestamptz"), ("node", "text"),
+        ("data", "json"),
+    ),
+)  # fmt: skip
 
 _BLOB_NAME = re.compile(rb"sha256:[0-9a-f]{64}")
 _FAILURES = frozenset({"NodeFailed", "ItemFailed"})
@@ -54,7 +67,7 @@ def write(
     for change in changes:
         values.update(change.values)
     blobs.write_values(cursor, values)
-    copying.copy(cursor, "run", RUN_COLUMNS, [_born(change, now) for change in changes if change.birth is not None])
+    copying.insert(cursor, RUN, [_born(change, now) for change in changes if change.birth is not None])
     _write_events(cursor, changes)
     older = [change for change in changes if change.birth is None]
     _drop_tasks(cursor, older)
@@ -68,15 +81,27 @@ def write(
 
 def _write_events(cursor: psycopg.Cursor[Any], changes: Sequence[Change]) -> None:
     uses: set[tuple[str, str]] = set()
-    rows: list[bytes] = []
+    rows: list[copying.Row] = []
+    at, moment = 0, copying.NULL
     for change in changes:
-        run = copying.uuid_bytes(change.row.id)
+        run = copying.uuid(change.row.id)
         for event in change.events:
             data = _encode(event.data)
             if b"sha256:" in data:
                 uses.update((change.row.id, name.decode()) for name in _BLOB_NAME.findall(data))
-            rows.append(copying.event_row(run, event.seq, event.type, event.at, event.node, data))
-    copying.copy(cursor, "run_event", copying.EVENT_COLUMNS, rows)
+            if event.at != at:
+                at, moment = event.at, copying.moment(event.at)
+            rows.append(
+                (
+                    run,
+                    copying.int4(event.seq),
+                    copying.name(event.type),
+                    moment,
+                    copying.name(event.node),
+                    copying.json(data),
+                )
+            )
+    copying.insert(cursor, EVENT, rows)
     # The version of the document stands in every first event; it is no blob, so it is nobody's use of one.
     uses -= {(change.row.id, change.row.version) for change in changes}
     if uses:
@@ -96,15 +121,15 @@ def _projection(change: Change, now: int) -> tuple[str, int | None, int | None, 
     return public_status(state), now, None, None if error is None else _encode(error)
 
 
-def _born(change: Change, now: int) -> bytes:
+def _born(change: Change, now: int) -> copying.Row:
     row, birth, state = change.row, change.birth, change.held.state
     assert birth is not None
     status, ended_at, wake_at, error = _projection(change, now)
-    return copying.row(
+    return (
         copying.uuid(row.id),
-        copying.text(row.workflow),
-        copying.text(state.version),
-        copying.text(status),
+        copying.name(row.workflow),
+        copying.name(state.version),
+        copying.name(status),
         copying.int2(row.priority),
         copying.jsonb(birth.labels),
         copying.uuid(row.parent),

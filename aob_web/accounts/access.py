@@ -72,9 +72,14 @@ def caller_of(request: HttpRequest) -> Caller:
 def require(request: HttpRequest, scope: str) -> Caller:
     """The caller, if it may do what `scope` names. Raises AccessError."""
     caller = caller_of(request)
+    allowed(caller, scope)
+    return caller
+
+
+def allowed(caller: Caller, scope: str) -> None:
+    """Raises AccessError when the caller may not do what `scope` names."""
     if scope not in caller.scopes and "admin" not in caller.scopes:
         raise AccessError("forbidden", f"This needs the scope {scope!r}.", hint="Use a token that has it.")
-    return caller
 
 
 def origin_allowed(origin: str | None) -> bool:

@@ -10,6 +10,7 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse
 
 from aob_web.accounts.access import AccessError
+from runs.admission import Overloaded
 from runs.starting import InputsInvalid
 from workflows.core.errors import AobError
 from workflows.core.problems import DocumentInvalid
@@ -24,9 +25,13 @@ _TOO_LARGE = frozenset({"json_too_large", "blob_too_large", "request_too_large",
 _NOT_FOUND = frozenset(
     {"run_unknown", "workflow_unknown", "tag_unknown", "version_unknown", "blob_unknown", "dead_letter_unknown"}
 )
+RETRY_SECONDS = 2
+"""After so long a refused client may try again."""
+
 _TITLES = {
     400: "Bad request", 401: "Not signed in", 403: "Not allowed", 404: "Not found", 405: "Method not allowed",
-    409: "Conflict", 413: "Too large", 422: "Refused", 500: "Internal error", 503: "Not available",
+    409: "Conflict", 413: "Too large", 422: "Refused", 429: "Too many requests", 500: "Internal error",
+    503: "Not available",
 }  # fmt: skip
 
 
@@ -42,6 +47,8 @@ def status_of(error: AobError) -> int:
         return 413
     if isinstance(error, JsonError):
         return 400
+    if isinstance(error, Overloaded):
+        return 429
     return 422
 
 
@@ -57,6 +64,8 @@ def problem(error: AobError) -> dict[str, Any]:
     }
     if error.hint:
         details["hint"] = error.hint
+    if isinstance(error, Overloaded):
+        details["retry_after"] = RETRY_SECONDS
     errors = _errors(error)
     if errors:
         details["errors"] = errors
@@ -72,7 +81,38 @@ def _errors(error: AobError) -> Sequence[dict[str, Any]]:
 
 
 def response(error: AobError) -> HttpResponse:
-    details = problem(error)
+    return _written(problem(error))
+
+
+def unavailable_details(reason: str) -> dict[str, Any]:
+    """503: nothing was accepted; the caller may try again (hazard I20)."""
+    return {
+        "type": "urn:aob:problem:unavailable", "title": _TITLES[503], "status": 503, "detail": reason,
+        "code": "unavailable", "hint": "Try again shortly; nothing was accepted.", "retry_after": RETRY_SECONDS,
+    }  # fmt: skip
+
+
+def unavailable(reason: str) -> HttpResponse:
+    return _written(unavailable_details(reason))
+
+
+def plain(status: int, code: str, message: str) -> HttpResponse:
+    """A problem that has no AobError behind it."""
+    return _written(_plain_details(status, code, message))
+
+
+def _plain_details(status: int, code: str, message: str) -> dict[str, Any]:
+    return {
+        "type": f"urn:aob:problem:{code}", "title": _TITLES.get(status, "Error"), "status": status,
+        "detail": message, "code": code,
+    }  # fmt: skip
+
+
+def internal_details() -> dict[str, Any]:
+    return _plain_details(500, "internal", "Something went wrong here; the log of the web process says what.")
+
+
+def _written(details: dict[str, Any]) -> HttpResponse:
     answer = HttpResponse(
         json.dumps(details, ensure_ascii=False).encode("utf-8", "replace"),
         status=details["status"],
@@ -80,29 +120,11 @@ def response(error: AobError) -> HttpResponse:
     )
     if details["status"] == 401:
         answer["WWW-Authenticate"] = "Bearer"
+    if "retry_after" in details:
+        answer["Retry-After"] = str(details["retry_after"])
     return answer
-
-
-def unavailable(reason: str) -> HttpResponse:
-    """503: nothing was accepted; the caller may try again (hazard I20)."""
-    details = {
-        "type": "urn:aob:problem:unavailable", "title": _TITLES[503], "status": 503, "detail": reason,
-        "code": "unavailable", "hint": "Try again shortly; nothing was accepted.",
-    }  # fmt: skip
-    return HttpResponse(
-        json.dumps(details), status=503, content_type="application/problem+json", headers={"Retry-After": "2"}
-    )
-
-
-def plain(status: int, code: str, message: str) -> HttpResponse:
-    """A problem that has no AobError behind it."""
-    details = {
-        "type": f"urn:aob:problem:{code}", "title": _TITLES.get(status, "Error"), "status": status,
-        "detail": message, "code": code,
-    }  # fmt: skip
-    return HttpResponse(json.dumps(details), status=status, content_type="application/problem+json")
 
 
 def internal(request: HttpRequest, error: Exception) -> HttpResponse:
     _log.error("%s %s failed", request.method, request.path, exc_info=error)
-    return plain(500, "internal", "Something went wrong here; the log of the web process says what.")
+    return _written(internal_details())

@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import AsyncIterator
-from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.conf import settings
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from ninja import Router
 
 from aob_web.accounts.access import Caller, require
-from aob_web.api import problems
+from aob_web.api import starts
 from aob_web.api.answers import as_json
 from aob_web.api.bodies import (
     BatchBody,
@@ -25,73 +23,42 @@ from aob_web.api.bodies import (
     documented,
     parse,
     raw,
-    shape,
 )
 from runs import queries, services, stream, timeline
 from runs.verify import verify as verify_run
-from workflows.core.errors import AobError, LimitExceeded
-from workflows.core.strictjson import decode
+from workflows.core.errors import AobError
 
 router = Router()
 MAX_SEQ = 2**31 - 1
 
 
-def _request(body: StartBody, key: str | None) -> services.StartRequest:
-    return services.StartRequest(body.workflow, body.inputs, body.priority, body.labels, key)
-
-
-def _key(request: HttpRequest, caller: Caller) -> str | None:
-    """Idempotency keys of different users never meet."""
-    key = request.headers.get("Idempotency-Key")
-    return None if key is None else f"{caller.user.pk}:{key}" if 0 < len(key) <= 200 else key[:300] or ""
-
-
 @router.post("", openapi_extra=documented(StartBody), summary="Start a run")
 def start(request: HttpRequest) -> HttpResponse:
-    """Starts a run of a document, a workflow or a tag. Honours `Idempotency-Key`."""
+    """Starts a run of a document, a workflow or a tag. Honours `Idempotency-Key` and `Prefer: respond-async`."""
     caller = require(request, "execute")
-    started = services.start(_request(parse(request, StartBody), _key(request, caller)))
-    return as_json(queries.run(started.id), 201)
+    headers = _lower(request)
+    wanted = starts.one(raw(request), headers, caller)
+    outcome = services.start_many([wanted], run_ahead=starts.runs_ahead(headers))[0]
+    if isinstance(outcome, AobError):
+        raise outcome
+    return as_json(starts.answer_one(outcome), 201)
 
 
 @router.post("/batch", openapi_extra=documented(BatchBody), summary="Start many runs")
 def batch(request: HttpRequest) -> HttpResponse:
-    """Takes `{"runs": […]}` or JSON lines; answers each with its run or its problem."""
-    require(request, "execute")
-    wanted = _batch_items(request)
-    if len(wanted) > settings.AOB_MAX_BATCH:
-        raise LimitExceeded(
-            "limit_batch",
-            f"The batch has {len(wanted)} runs; the limit is {settings.AOB_MAX_BATCH}.",
-            "/runs",
-            "Send it in parts, or raise AOB_MAX_BATCH.",
-        )
-    answers: list[dict[str, Any] | None] = [None] * len(wanted)
-    requests, places = [], []
-    for place, item in enumerate(wanted):
-        try:
-            requests.append(_request(shape(item, StartBody), None))
-            places.append(place)
-        except AobError as error:
-            answers[place] = _refused(error)
-    for place, outcome in zip(places, services.start_many(requests), strict=True):
-        if isinstance(outcome, AobError):
-            answers[place] = _refused(outcome)
-        else:
-            answers[place] = {"status": 201, "run": {"id": outcome.id}}
-    return as_json({"items": answers}, 200)
+    """Takes `{"runs": […]}` or JSON lines; answers each with its run or its problem.
+
+    Honours `Idempotency-Key` for the batch as a whole and `Prefer: respond-async`.
+    """
+    caller = require(request, "execute")
+    headers = _lower(request)
+    wanted, answers = starts.many(raw(request), headers, caller)
+    outcomes = services.start_many(wanted, run_ahead=starts.runs_ahead(headers))
+    return as_json(starts.answer_many(answers, outcomes))
 
 
-def _batch_items(request: HttpRequest) -> list[Any]:
-    if (request.content_type or "") in ("application/x-ndjson", "application/jsonl"):
-        lines = [line for line in raw(request).splitlines() if line.strip()]
-        return [decode(line) for line in lines]
-    return parse(request, BatchBody).runs
-
-
-def _refused(error: AobError) -> dict[str, Any]:
-    details = problems.problem(error)
-    return {"status": details["status"], "problem": details}
+def _lower(request: HttpRequest) -> dict[str, str]:
+    return {name.lower(): value for name, value in request.headers.items()}
 
 
 @router.get("", summary="List runs")

@@ -42,6 +42,9 @@ _LEXEME = re.compile(
 )
 
 
+Reads = dict[str, Any]
+
+
 class ExpressionError(AobError):
     """An expression that cannot be compiled or evaluated."""
 
@@ -50,6 +53,7 @@ class Expression(msgspec.Struct, frozen=True, eq=False):
     """A compiled expression. `node_refs` are the ids used as `nodes.<id>`; None when `nodes` is used whole.
 
     `selection` are the names of an expression that only selects fields, like `nodes.fetch.body`; else empty.
+    `reads` says of each root which fields are read, as nested maps that end in None where all of a value is.
     """
 
     source: str
@@ -59,6 +63,7 @@ class Expression(msgspec.Struct, frozen=True, eq=False):
     program: Any
     loops: bool
     selection: tuple[str, ...] = ()
+    reads: Reads = msgspec.field(default_factory=dict)
 
     def evaluate(self, variables: Mapping[str, Any]) -> Any:
         """The value as JSON. Raises ExpressionError and nothing else."""
@@ -72,7 +77,7 @@ class Expression(msgspec.Struct, frozen=True, eq=False):
                 selected = selected[name]
             else:
                 return selected
-        data = {name: variables[name] for name in self.roots if name in variables}
+        data = {name: _only(variables[name], read) for name, read in self.reads.items() if name in variables}
         if self.loops:
             self._check_lists(data)
         try:
@@ -148,14 +153,24 @@ def compile_expression(source: str, *, pointer: str, allowed: frozenset[str]) ->
             "expression_syntax", "The expression is empty.", pointer, "Write CEL, for instance inputs.x."
         )
     try:
-        program, roots, node_refs, selection = _compile(source, allowed)
+        program, lexemes = _compile(source, allowed)
     except AobError as error:
         raise ExpressionError(error.code, error.message, pointer, error.hint) from None
-    return Expression(source, pointer, roots, node_refs, program, bool(_COMPREHENSION.search(source)), selection)
+    reads = _reads(lexemes)
+    return Expression(
+        source=source,
+        pointer=pointer,
+        roots=frozenset(reads),
+        node_refs=_node_references(lexemes),
+        program=program,
+        loops=bool(_COMPREHENSION.search(source)),
+        selection=_selection(lexemes),
+        reads=reads,
+    )
 
 
 @lru_cache(maxsize=20_000)
-def _compile(source: str, allowed: frozenset[str]) -> tuple[Any, frozenset[str], frozenset[str] | None, tuple[str, ...]]:
+def _compile(source: str, allowed: frozenset[str]) -> tuple[Any, list[tuple[str, str]]]:
     lexemes = _lexemes(source)
     roots = _root_names(lexemes)
     _check_scope(source, roots, allowed)
@@ -170,7 +185,7 @@ def _compile(source: str, allowed: frozenset[str]) -> tuple[Any, frozenset[str],
             program = environment.compile(source, disable_check=True)
     except (RuntimeError, UnicodeEncodeError, ValueError) as error:
         raise _compile_error(source, str(error), allowed) from None
-    return program, frozenset(roots & ROOTS), _node_references(lexemes), _selection(lexemes)
+    return program, lexemes
 
 
 def _compile_error(source: str, reason: str, allowed: frozenset[str]) -> ExpressionError:
@@ -233,6 +248,39 @@ def _node_references(lexemes: list[tuple[str, str]]) -> frozenset[str] | None:
         else:
             return None
     return frozenset(ids)
+
+
+def _reads(lexemes: list[tuple[str, str]]) -> Reads:
+    """Which fields of which roots are read, so that no more than these must be handed to the engine."""
+    found: Reads = {}
+    for place, (kind, text) in enumerate(lexemes):
+        if kind != "name" or text not in ROOTS or (place and lexemes[place - 1][1] in (".", "?.")):
+            continue
+        names = [text]
+        after = place + 1
+        while (
+            [other for _, other in lexemes[after : after + 1]] == ["."]
+            and after + 1 < len(lexemes)
+            and lexemes[after + 1][0] == "name"
+            and [other for _, other in lexemes[after + 2 : after + 3]] != ["("]
+        ):
+            names.append(lexemes[after + 1][1])
+            after += 2
+        tree: Any = found
+        for name in names[:-1]:
+            tree = tree.setdefault(name, {})
+            if tree is None:
+                break
+        else:
+            tree[names[-1]] = None
+    return found
+
+
+def _only(value: Any, read: Reads | None) -> Any:
+    """The part of a value that is read."""
+    if read is None or type(value) is not dict:
+        return value
+    return {name: _only(value[name], inner) for name, inner in read.items() if name in value}
 
 
 def _selection(lexemes: list[tuple[str, str]]) -> tuple[str, ...]:

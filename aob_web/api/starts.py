@@ -1,0 +1,103 @@
+"""Starts as clients send them and as they are answered; the same for the lean way in and for the API's views."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from django.conf import settings
+
+from aob_web.accounts.access import Caller
+from aob_web.api import problems
+from aob_web.api.bodies import BatchBody, StartBody, shape
+from runs import queries, services
+from workflows.core.errors import AobError, LimitExceeded
+from workflows.core.strictjson import decode
+
+JSON_LINES = frozenset({"application/x-ndjson", "application/jsonl"})
+MAX_KEY = 200
+
+
+def one(data: bytes, headers: Mapping[str, str], caller: Caller) -> services.StartRequest:
+    """The start that a body asks for. Raises AobError."""
+    return _request(_decoded(data), _key(headers, caller))
+
+
+def many(
+    data: bytes, headers: Mapping[str, str], caller: Caller
+) -> tuple[list[services.StartRequest], list[dict[str, Any] | None]]:
+    """The starts of a batch, and an answer for each item: None until it is started. Raises AobError.
+
+    An `Idempotency-Key` covers the batch: each item has the key with its place in it.
+    """
+    kind = headers.get("content-type", "").partition(";")[0].strip().lower()
+    items = (
+        [decode(line) for line in data.splitlines() if line.strip()]
+        if kind in JSON_LINES
+        else shape(_decoded(data), BatchBody).runs
+    )
+    if len(items) > settings.AOB_MAX_BATCH:
+        raise LimitExceeded(
+            "limit_batch",
+            f"The batch has {len(items)} runs; the limit is {settings.AOB_MAX_BATCH}.",
+            "/runs",
+            "Send it in parts, or raise AOB_MAX_BATCH.",
+        )
+    key = _key(headers, caller)
+    requests: list[services.StartRequest] = []
+    answers: list[dict[str, Any] | None] = [None] * len(items)
+    for place, item in enumerate(items):
+        try:
+            requests.append(_request(item, None if key is None else f"{key}#{place}"))
+        except AobError as error:
+            answers[place] = _refused(error)
+    return requests, answers
+
+
+def answer_one(started: services.Started) -> dict[str, Any]:
+    """The run as the answer shows it; read again when the key had started it before."""
+    return queries.run(started.id) if started.change is None else queries.view_of_new(started.change)
+
+
+def answer_many(
+    answers: Sequence[dict[str, Any] | None], outcomes: Sequence[services.Started | AobError]
+) -> dict[str, Any]:
+    """The answers of a batch, completed by what became of its starts."""
+    coming = iter(outcomes)
+    return {"items": [_item(next(coming)) if answer is None else answer for answer in answers]}
+
+
+def runs_ahead(headers: Mapping[str, str]) -> bool:
+    """False with `Prefer: respond-async` (RFC 7240): accept the runs and leave all of their work to coordinators."""
+    return "respond-async" not in headers.get("prefer", "").lower()
+
+
+def _item(outcome: services.Started | AobError) -> dict[str, Any]:
+    if isinstance(outcome, AobError):
+        return _refused(outcome)
+    status = None if outcome.change is None else queries.public_status(outcome.change.held.state)
+    return {"status": 201, "run": {"id": outcome.id} if status is None else {"id": outcome.id, "status": status}}
+
+
+def _refused(error: AobError) -> dict[str, Any]:
+    details = problems.problem(error)
+    return {"status": details["status"], "problem": details}
+
+
+def _request(value: Any, key: str | None) -> services.StartRequest:
+    body = shape(value, StartBody)
+    return services.StartRequest(body.workflow, body.inputs, body.priority, body.labels, key)
+
+
+def _decoded(data: bytes) -> Any:
+    return decode(data, max_bytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE) if data.strip() else {}
+
+
+def _key(headers: Mapping[str, str], caller: Caller) -> str | None:
+    """Idempotency keys of different users never meet."""
+    key = headers.get("idempotency-key")
+    if key is None:
+        return None
+    if not 0 < len(key) <= MAX_KEY:
+        raise services.RunError("idempotency_key_invalid", f"An Idempotency-Key has 1 to {MAX_KEY} characters.")
+    return f"{caller.user.pk}:{key}"

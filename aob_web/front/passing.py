@@ -1,0 +1,184 @@
+"""Passes requests and WebSockets on to the web process, as they are, both ways streamed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import msgspec
+from yarl import URL
+
+from aob_web.api import problems
+from aob_web.front.starts import Receive, Scope, Send
+
+HOP_BY_HOP = frozenset(
+    {
+        "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
+        "transfer-encoding", "upgrade",
+    }
+)  # fmt: skip
+"""What belongs to one connection and not to the message (RFC 9110, section 7.6.1)."""
+
+WEBSOCKET = frozenset({"sec-websocket-key", "sec-websocket-version", "sec-websocket-extensions", "sec-websocket-accept"})
+GONE = (aiohttp.ClientError, ConnectionError, TimeoutError)
+
+_log = logging.getLogger(__name__)
+
+
+class Passing:
+    """The way to the web process behind a Unix socket."""
+
+    def __init__(self, socket: Path) -> None:
+        self._socket = socket
+        self._session: aiohttp.ClientSession | None = None
+
+    def _client(self) -> aiohttp.ClientSession:
+        if self._session is None:
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.UnixConnector(str(self._socket), limit=0),
+                timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                skip_auto_headers=("User-Agent", "Accept", "Accept-Encoding", "Content-Type"),
+            )
+        return self._session
+
+    async def http(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request. Answers 503 itself when the web process does not."""
+        started = False
+        try:
+            async with self._client().request(
+                scope["method"],
+                _url("http", scope),
+                headers=_headers(scope, HOP_BY_HOP),
+                data=_body(receive) if _has_body(scope) else None,
+                allow_redirects=False,
+            ) as response:
+                headers = [
+                    (name.lower(), value)
+                    for name, value in response.raw_headers
+                    if name.decode("latin-1").lower() not in HOP_BY_HOP
+                ]
+                started = True
+                await send({"type": "http.response.start", "status": response.status, "headers": headers})
+                await _until_either(self._pump(response, send), _until_gone(receive))
+        except GONE as error:
+            if started:
+                raise
+            _log.warning("The web process does not answer: %s", error)
+            await _unavailable(send)
+
+    @staticmethod
+    async def _pump(response: aiohttp.ClientResponse, send: Send) -> None:
+        async for chunk in response.content.iter_any():
+            await send({"type": "http.response.body", "body": chunk, "more_body": True})
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One WebSocket, closed with the code that either end gives."""
+        await receive()
+        try:
+            upstream = await self._client().ws_connect(
+                _url("ws", scope),
+                headers=_headers(scope, HOP_BY_HOP | WEBSOCKET),
+                autoclose=False,
+                autoping=True,
+                max_msg_size=4 * 1024 * 1024,
+            )
+        except GONE:
+            await send({"type": "websocket.close", "code": 1013, "reason": "The web process does not answer."})
+            return
+        async with upstream:
+            await send({"type": "websocket.accept"})
+            gone = asyncio.Event()
+            await _until_either(self._downward(upstream, send), self._upward(upstream, receive, gone))
+            # Only now: the server sends no close while a receive is waiting.
+            if not gone.is_set():
+                await send({"type": "websocket.close", "code": upstream.close_code or 1011})
+
+    @staticmethod
+    async def _downward(upstream: aiohttp.ClientWebSocketResponse, send: Send) -> None:
+        async for message in upstream:
+            if message.type is aiohttp.WSMsgType.TEXT:
+                await send({"type": "websocket.send", "text": message.data})
+            elif message.type is aiohttp.WSMsgType.BINARY:
+                await send({"type": "websocket.send", "bytes": message.data})
+            else:
+                return
+
+    @staticmethod
+    async def _upward(upstream: aiohttp.ClientWebSocketResponse, receive: Receive, gone: asyncio.Event) -> None:
+        while True:
+            message = await receive()
+            if message["type"] == "websocket.disconnect":
+                gone.set()
+                return
+            if message.get("text") is not None:
+                await upstream.send_str(message["text"])
+            elif message.get("bytes") is not None:
+                await upstream.send_bytes(message["bytes"])
+
+
+def _url(kind: str, scope: Scope) -> URL:
+    path = (scope.get("raw_path") or scope["path"].encode()).decode("latin-1").partition("?")[0]
+    query = scope["query_string"].decode("latin-1")
+    return URL(f"{kind}://web{path}{'?' if query else ''}{query}", encoded=True)
+
+
+def _headers(scope: Scope, dropped: frozenset[str]) -> list[tuple[str, str]]:
+    pairs = ((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"])
+    return [(name, value) for name, value in pairs if name not in dropped]
+
+
+def _has_body(scope: Scope) -> bool:
+    return any(
+        (name == b"content-length" and value != b"0") or name == b"transfer-encoding" for name, value in scope["headers"]
+    )
+
+
+async def _body(receive: Receive) -> AsyncIterator[bytes]:
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise ConnectionError("the client went away")
+        if message.get("body"):
+            yield message["body"]
+        if not message.get("more_body"):
+            return
+
+
+async def _until_gone(receive: Receive) -> None:
+    while (await receive())["type"] != "http.disconnect":
+        pass
+
+
+async def _until_either(first: Any, second: Any) -> None:
+    """Runs both until one of them ends, which ends the other."""
+    tasks = [asyncio.ensure_future(first), asyncio.ensure_future(second)]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError, Exception):
+                await task
+
+
+async def _unavailable(send: Send) -> None:
+    details = problems.unavailable_details("The web process does not answer.")
+    body = msgspec.json.encode(details)
+    headers = [
+        (b"content-type", b"application/problem+json"),
+        (b"content-length", str(len(body)).encode()),
+        (b"retry-after", b"2"),
+    ]
+    await send({"type": "http.response.start", "status": 503, "headers": headers})
+    await send({"type": "http.response.body", "body": body})
