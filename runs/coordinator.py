@@ -38,6 +38,8 @@ EVENTS_PER_BATCH = 10_000
 """So many decisions a batch makes, give or take one a run; keeps its transaction far from the server's limit."""
 
 IDLE_SECONDS = 1.0
+FACTS_SECONDS = 0.005
+"""So soon the coordinator looks again for facts of a run that another process held when they came."""
 
 _log = logging.getLogger(__name__)
 
@@ -69,7 +71,7 @@ class Advancer:
         touched: list[str] = []
         with self._lock:
             try:
-                with db.transaction() as cursor:
+                with db.transaction(pipelined=ids is not None and len(ids) <= db.PIPELINED_RUNS) as cursor:
                     result, tasks = self._advance(cursor, ids, limit, finished, adoption, touched)
             except (psycopg.DataError, psycopg.IntegrityError) as error:
                 self._cache.drop(touched)
@@ -107,15 +109,16 @@ class Advancer:
         adoption: Adoption | None,
         touched: list[str],
     ) -> tuple[Advanced, list[Leased]]:
-        finished = _still_leased(cursor, finished)
-        rows = claim(cursor, limit=limit, ids=ids)
+        kept = _take_away(cursor, finished)
+        held = claim(cursor, limit=limit, ids=ids)
+        finished = kept()
+        rows, now = held.rows, held.now
         claimed = {row.id for row in rows}
         _leave_in_inbox(cursor, [one for one in finished if one.task.run_id not in claimed])
         if not rows:
             return Advanced(more=bool(finished)), []
         touched.extend(row.id for row in rows)
-        now = db.database_now(cursor)
-        inbox = take_inbox(cursor, touched)
+        inbox = take_inbox(cursor, held.told)
         states = load_states(cursor, rows, self._cache)
         results: dict[str, list[Finished]] = {}
         for one in finished:
@@ -182,16 +185,25 @@ def _append(held: Held, fact: Fact, now: int) -> Event:
     return event
 
 
-def _still_leased(cursor: psycopg.Cursor[Any], finished: list[Finished]) -> list[Finished]:
-    """Takes the tasks away under their fencing tokens; results of lost leases fall out here."""
+def _take_away(cursor: psycopg.Cursor[Any], finished: list[Finished]) -> Callable[[], list[Finished]]:
+    """Takes the tasks away under their fencing tokens; gives what tells later which leases still held.
+
+    Results of lost leases fall out there. Later, so that the next statement need not wait for the answer.
+    """
     if not finished:
-        return []
+        return lambda: []
+    asked = cursor.connection.cursor()
     parameters: Mapping[str, Any] = {
         "ids": [one.task.id for one in finished],
         "tokens": [one.task.token for one in finished],
     }
-    kept = {row[0] for row in cursor.execute(db.sql("finish_tasks"), parameters)}
-    return [one for one in finished if one.task.id in kept]
+    asked.execute(db.sql("finish_tasks"), parameters)
+
+    def kept() -> list[Finished]:
+        ids = {row[0] for row in asked.fetchall()}
+        return [one for one in finished if one.task.id in ids]
+
+    return kept
 
 
 def _leave_in_inbox(cursor: psycopg.Cursor[Any], finished: list[Finished]) -> None:
@@ -214,7 +226,7 @@ def _fail(run_id: str, reason: str, finished: Sequence[Finished]) -> None:
     """Replaces what Postgres refused by a plain failure of this one run."""
     error = {"code": "engine_data_refused", "message": f"The run's data cannot be stored: {reason[:500]}"}
     with db.transaction() as cursor:
-        _still_leased(cursor, list(finished))
+        _take_away(cursor, list(finished))()
         cursor.execute("DELETE FROM run_inbox WHERE run_id = %s", [run_id])
         leave(cursor, run_id, Fact("EngineFailed", None, {"error": error}))
 
@@ -241,18 +253,17 @@ def run_forever(stop: threading.Event, alive: Callable[[], None]) -> None:
 
 
 def _until_next_timer() -> float:
-    """Seconds to the earliest timer, at most IDLE_SECONDS."""
+    """Seconds to the earliest timer, at most IDLE_SECONDS; a moment when facts wait for a run that is being advanced."""
     try:
-        with db.transaction() as cursor:
-            row = cursor.execute(
-                "SELECT extract(epoch FROM min(wake_at) - clock_timestamp()) FROM run WHERE wake_at IS NOT NULL"
-                " AND wake_at < clock_timestamp() + interval '1 second'"
-            ).fetchone()
+        with db.statement() as cursor:
+            row = cursor.execute(db.sql("next_work")).fetchone()
     except psycopg.Error:
         return IDLE_SECONDS
-    if row is None or row[0] is None:
-        return IDLE_SECONDS
-    return max(0.001, min(float(row[0]), IDLE_SECONDS))
+    assert row is not None
+    due, facts = row
+    if facts:
+        return FACTS_SECONDS
+    return IDLE_SECONDS if due is None else max(0.001, min(float(due), IDLE_SECONDS))
 
 
 __all__ = ["Adoption", "Advanced", "Advancer", "Finished", "leave", "run_forever"]

@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Iterable, Sequence
 from functools import cache
-from typing import Any
 
 from celery import Celery
 from django.conf import settings
@@ -88,7 +87,7 @@ def ring_ids(batches: dict[tuple[str, int], list[int]]) -> None:
 
 def lease(*, worker: str, plane: str, types: Sequence[str], limit: int, ids: Sequence[int] | None = None) -> list[Leased]:
     """Leases up to `limit` free tasks of a plane and of these node types, the most urgent first."""
-    with db.transaction() as cursor:
+    with db.statement() as cursor:
         cursor.execute(
             db.sql("lease_tasks"),
             {
@@ -105,7 +104,7 @@ def lease(*, worker: str, plane: str, types: Sequence[str], limit: int, ids: Seq
 
 def renew(tasks: Sequence[Leased]) -> set[int]:
     """Heartbeat: the ids of the tasks whose leases still hold."""
-    with db.transaction() as cursor:
+    with db.statement() as cursor:
         cursor.execute(
             db.sql("renew_leases"),
             {
@@ -115,18 +114,3 @@ def renew(tasks: Sequence[Leased]) -> set[int]:
             },
         )
         return {row[0] for row in cursor}
-
-
-def inputs_of(tasks: Sequence[Leased]) -> dict[int, dict[str, Any]]:
-    """The data of the events that hold the tasks' configs, by task id."""
-    with db.transaction() as cursor:
-        cursor.execute(
-            "SELECT u.id, e.data FROM unnest(%s::bigint[], %s::uuid[], %s::int[]) AS u(id, run_id, seq)"
-            " JOIN run_event e ON e.run_id = u.run_id AND e.seq = u.seq",
-            [
-                [task.id for task in tasks],
-                [task.run_id for task in tasks],
-                [task.input_seq for task in tasks],
-            ],
-        )
-        return {row[0]: row[1] for row in cursor}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 
 from runs.core.events import Fact
@@ -20,6 +22,8 @@ class Leased(msgspec.Struct):
     input_seq: int
     timeout: float | None
     token: int | None
+    data: dict[str, Any] = {}
+    """Of the event that holds its config (`input` or `input_ref`); empty when it is only known."""
 
 
 class Finished(msgspec.Struct):

@@ -84,17 +84,32 @@ class StateCache:
             self._held.pop(run_id, None)
 
 
-def claim(cursor: psycopg.Cursor[Any], *, limit: int | None = None, ids: Sequence[str] | None = None) -> list[RunRow]:
+class Claimed(msgspec.Struct):
+    """Runs that are locked for this transaction, those among them for which facts wait, and the database's time."""
+
+    rows: list[RunRow]
+    told: list[str]
+    now: int
+
+
+def claim(cursor: psycopg.Cursor[Any], *, limit: int | None = None, ids: Sequence[str] | None = None) -> Claimed:
     """Locks runs that are ready, or these runs as far as nobody else holds them."""
     if ids is None:
         cursor.execute(db.sql("claim_ready"), {"limit": limit})
     else:
         cursor.execute(db.sql("claim_runs"), {"ids": list(ids)})
-    return [RunRow(*row) for row in cursor]
+    found = cursor.fetchall()
+    return Claimed(
+        [RunRow(*row[:9]) for row in found],
+        [row[0] for row in found if row[9]],
+        max((row[10] for row in found), default=0),
+    )
 
 
 def take_inbox(cursor: psycopg.Cursor[Any], ids: Sequence[str]) -> dict[str, list[Fact]]:
     """The waiting facts of claimed runs, oldest first."""
+    if not ids:
+        return {}
     cursor.execute(db.sql("take_inbox"), {"ids": list(ids), "limit": MAX_INBOX})
     taken: dict[str, list[Fact]] = {}
     for _, run_id, kind, node, data in sorted(cursor.fetchall()[:], key=lambda row: row[0]):

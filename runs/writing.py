@@ -190,6 +190,7 @@ def _write_tasks(
     lease_seconds: float,
 ) -> list[Leased]:
     columns: list[list[Any]] = [[] for _ in range(9)]
+    configs: dict[tuple[str, str, int], dict[str, Any]] = {}
     for change in changes:
         state = change.held.state
         for event in change.events:
@@ -202,7 +203,10 @@ def _write_tasks(
             frame, name = paths.split(path)
             node = ir_of(state.version).graphs[paths.graph_key(frame)].nodes[name]
             plane = node_types()[node.type].plane
-            adopted = adopt > 0 and plane == adopt_plane
+            # A later attempt's config stands in an earlier event: that task is left to whoever leases it from the table.
+            has_config = event.seq == active.input_seq
+            configs[change.row.id, path, active.attempt] = event.data
+            adopted = adopt > 0 and plane == adopt_plane and has_config
             adopt -= adopted
             row = (
                 change.row.id, path, active.attempt, node.type, plane, change.row.priority,
@@ -215,7 +219,10 @@ def _write_tasks(
     names = ("run_id", "node", "attempt", "type", "plane", "priority", "input_seq", "timeout", "adopted")
     parameters: dict[str, Any] = dict(zip(names, columns, strict=True))
     cursor.execute(db.sql("insert_tasks"), {**parameters, "worker": worker, "lease_seconds": lease_seconds})
-    return [Leased(*row) for row in cursor]
+    tasks = [Leased(*row) for row in cursor]
+    for task in tasks:
+        task.data = configs[task.run_id, task.node, task.attempt]
+    return tasks
 
 
 def _write_snapshots(cursor: psycopg.Cursor[Any], changes: Sequence[Change]) -> None:

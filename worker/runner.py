@@ -125,25 +125,22 @@ class Runner:
         )
         if not tasks and ids:
             return 1
-        await self._start(tasks)
+        self._start(tasks)
         return len(tasks)
 
-    async def _start(self, tasks: Sequence[Leased]) -> None:
-        if not tasks:
-            return
-        inputs = await asyncio.to_thread(dispatch.inputs_of, tasks)
+    def _start(self, tasks: Sequence[Leased]) -> None:
         for task in tasks:
-            work = asyncio.create_task(self._execute(task, inputs.get(task.id, {})))
-            self._running[task.id] = (task, work)
+            self._running[task.id] = (task, self._loop.create_task(self._execute(task)))
 
-    async def _execute(self, task: Leased, data: dict[str, Any]) -> None:
+    async def _execute(self, task: Leased) -> None:
         lines: list[dict[str, str]] = []
         values = Values(fetch)
         answer: dict[str, Any] = {"attempt": task.attempt, "worker": self.name}
         kind = "TaskCompleted"
         try:
             async with asyncio.timeout(task.timeout):
-                config = await asyncio.to_thread(values.load, get(data, "input") or [{}])
+                stored = get(task.data, "input") or [{}]
+                config = stored[0] if isinstance(stored, list) else await asyncio.to_thread(values.load, stored)
                 output = await executors()[task.type](config, self._context(task, lines))
             put(
                 answer,
@@ -219,7 +216,7 @@ class Runner:
         )
         for one in group:
             self._running.pop(one.task.id, None)
-        await self._start(advanced.adopted)
+        self._start(advanced.adopted)
         self._bell.set()
 
     async def _heartbeat(self) -> None:

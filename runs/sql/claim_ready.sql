@@ -6,7 +6,9 @@ WITH ready AS (
     UNION
     (SELECT id FROM run WHERE wake_at <= clock_timestamp() ORDER BY priority, wake_at LIMIT %(limit)s)
 )
-SELECT id::text, workflow, version, status, priority, parent::text, parent_node, depth, last_seq
+SELECT id::text, workflow, version, status, priority, parent::text, parent_node, depth, last_seq,
+    EXISTS (SELECT 1 FROM run_inbox WHERE run_inbox.run_id = run.id),
+    (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
 FROM run WHERE id IN (SELECT id FROM ready)
 ORDER BY priority, wake_at NULLS LAST LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED

@@ -72,11 +72,10 @@ async def _request(http: Client, config: dict[str, Any], context: TaskContext) -
     if method not in SAFE_METHODS and not any(name.lower() == "idempotency-key" for name in headers):
         headers["Idempotency-Key"] = context.idempotency_key
     body = await _body(config, context, headers)
-    url = httpx.URL(str(config["url"])) if _is_url(config["url"]) else None
-    if url is None:
-        raise TaskError("http_url", f"{str(config['url'])[:100]!r} is not a URL.", transient=False)
-    target = url.copy_merge_params(httpx.QueryParams(tuple(query))) if query else url
-    request = http.build(method, str(target), headers=headers, **body)
+    url = _url(config["url"])
+    if query:
+        url = url.copy_merge_params(httpx.QueryParams(tuple(query)))
+    request = http.build(method, url, headers=headers, **body)
     async with http.stream(request, follow_redirects=config.get("follow_redirects", True), auth=auth) as response:
         try:
             if not _is_ok(response.status_code, config.get("ok_status")):
@@ -90,11 +89,15 @@ async def _request(http: Client, config: dict[str, Any], context: TaskContext) -
             raise as_task_error(error, str(request.url.host)) from None
 
 
-def _is_url(text: Any) -> bool:
+def _url(text: Any) -> httpx.URL:
+    """Raises TaskError `http_url` for what is no absolute URL."""
     try:
-        return isinstance(text, str) and bool(httpx.URL(text).host)
+        url = httpx.URL(text) if isinstance(text, str) else None
     except httpx.InvalidURL:
-        return False
+        url = None
+    if url is None or not url.host:
+        raise TaskError("http_url", f"{str(text)[:100]!r} is not a URL.", transient=False)
+    return url
 
 
 def _header(value: Any) -> str:

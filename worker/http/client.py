@@ -10,11 +10,11 @@ from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
-import httpcore
 import httpx
 
 from worker.executors.base import TaskError
-from worker.http.guard import Guard, GuardedBackend
+from worker.http.guard import Guard
+from worker.http.transport import GuardedTransport
 
 MAX_REDIRECTS = 5
 PER_HOST = int(os.environ.get("AOB_HTTP_PER_HOST", "20"))
@@ -22,7 +22,8 @@ PER_HOST = int(os.environ.get("AOB_HTTP_PER_HOST", "20"))
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
-USER_AGENT = "aob/0.1"
+TIMEOUTS = {"connect": CONNECT_SECONDS, "read": READ_SECONDS}
+DEFAULT_HEADERS = {"User-Agent": "aob/0.1", "Accept": "*/*", "Accept-Encoding": "gzip, deflate"}
 
 _REFUSED_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"})
 _SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
@@ -33,20 +34,7 @@ class Client:
     """A pool of guarded connections; one per process and event loop."""
 
     def __init__(self, guard: Guard | None = None) -> None:
-        transport = httpx.AsyncHTTPTransport(retries=0)
-        transport._pool = httpcore.AsyncConnectionPool(
-            ssl_context=httpx.create_ssl_context(),
-            max_connections=500,
-            max_keepalive_connections=50,
-            keepalive_expiry=15,
-            network_backend=GuardedBackend(guard or Guard()),
-        )
-        self._client = httpx.AsyncClient(
-            transport=transport,
-            trust_env=False,
-            follow_redirects=False,
-            timeout=httpx.Timeout(READ_SECONDS, connect=CONNECT_SECONDS),
-        )
+        self._transport = GuardedTransport(guard or Guard())
         self._bulkheads: dict[str, asyncio.Semaphore] = {}
 
     @asynccontextmanager
@@ -66,35 +54,50 @@ class Client:
                 await response.aclose()
                 request, auth = _next_hop(request, response, auth)
             raise TaskError("http_redirects", f"More than {MAX_REDIRECTS} redirects.", transient=False)
-        except (
-            httpx.HTTPError,
-            httpx.StreamError,
-            httpcore.NetworkError,
-            httpcore.TimeoutException,
-        ) as error:
+        except (httpx.HTTPError, httpx.StreamError) as error:
             raise as_task_error(error, str(request.url.host)) from None
         finally:
             if response is not None:
                 await response.aclose()
 
-    def build(self, method: str, url: str, **more: Any) -> httpx.Request:
+    def build(self, method: str, url: httpx.URL | str, **more: Any) -> httpx.Request:
         """Raises TaskError `http_url` for what is no absolute http or https URL."""
         try:
-            request = self._client.build_request(method, url, **more)
+            request = httpx.Request(method, url, extensions={"timeout": TIMEOUTS}, **more)
         except (httpx.InvalidURL, httpx.UnsupportedProtocol, UnicodeError, ValueError, TypeError) as error:
             raise TaskError("http_url", f"The request cannot be made: {error}", transient=False) from None
-        request.headers["User-Agent"] = request.headers.get("User-Agent", USER_AGENT)
+        for name, value in DEFAULT_HEADERS.items():
+            request.headers.setdefault(name, value)
         check_url(request.url)
         return request
 
     async def _send(self, request: httpx.Request, auth: httpx.Auth | None) -> httpx.Response:
-        return await self._client.send(request, stream=True, auth=auth, follow_redirects=False)
+        """One hop, with the further requests that its authentication may need; the body is unread."""
+        if auth is None:
+            return await self._exchange(request)
+        flow = auth.async_auth_flow(request)
+        try:
+            request = await anext(flow)
+            while True:
+                response = await self._exchange(request)
+                try:
+                    request = await flow.asend(response)
+                except StopAsyncIteration:
+                    return response
+                await response.aclose()
+        finally:
+            await flow.aclose()
+
+    async def _exchange(self, request: httpx.Request) -> httpx.Response:
+        response = await self._transport.handle_async_request(request)
+        response.request = request
+        return response
 
     def _bulkhead(self, url: httpx.URL) -> asyncio.Semaphore:
         return self._bulkheads.setdefault(f"{url.host}:{url.port}", asyncio.Semaphore(PER_HOST))
 
     async def close(self) -> None:
-        await self._client.aclose()
+        await self._transport.aclose()
 
 
 def check_url(url: httpx.URL) -> None:
@@ -120,7 +123,7 @@ def check_headers(headers: dict[str, str]) -> None:
 
 def as_task_error(error: Exception, host: str) -> TaskError:
     """The error of a connection in our words; never with credentials in it."""
-    if isinstance(error, (httpx.TimeoutException, httpcore.TimeoutException)):
+    if isinstance(error, httpx.TimeoutException):
         return TaskError("http_timeout", f"{host} did not answer in time.", transient=True)
     if isinstance(error, httpx.DecodingError):
         return TaskError("http_body_encoding", f"The body of {host} cannot be decoded.", transient=False)
@@ -152,4 +155,4 @@ def _next_hop(
     if (before.scheme, before.netloc) != (after.scheme, after.netloc):
         headers = {name: value for name, value in headers.items() if name.lower() not in _SECRET_HEADERS}
         auth = None
-    return httpx.Request(method, target, headers=headers, content=content), auth
+    return httpx.Request(method, target, headers=headers, content=content, extensions=request.extensions), auth

@@ -14,8 +14,6 @@ from dataclasses import dataclass, field
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
-import httpcore
-
 from worker.executors.base import TaskError
 
 Address = IPv4Address | IPv6Address
@@ -109,6 +107,14 @@ async def resolve(host: str, port: int) -> list[Address]:
     return list(dict.fromkeys(ip_address(str(answer[4][0]).partition("%")[0]) for answer in answers))
 
 
+def literal_address(host: str) -> Address | None:
+    """The address that a host is written as, or None for a name."""
+    try:
+        return ip_address(host.partition("%")[0])
+    except ValueError:
+        return None
+
+
 @dataclass
 class Guard:
     """Decides which addresses a connection to host:port may use."""
@@ -118,7 +124,7 @@ class Guard:
 
     async def addresses(self, host: str, port: int) -> list[Address]:
         """The checked addresses. Raises TaskError `http_address_refused` when one of them is not public."""
-        found: list[Address] = await self.resolver(host, port)
+        found: list[Address] = [literal] if (literal := literal_address(host)) else await self.resolver(host, port)
         for address in found:
             if not is_public(address) and not self.allow.admits(host, address, port):
                 raise TaskError(
@@ -128,39 +134,3 @@ class Guard:
                     hint="An operator can allow it by the setting AOB_HTTP_ALLOW.",
                 )
         return found
-
-
-class GuardedBackend(httpcore.AsyncNetworkBackend):
-    """Connects only to checked addresses."""
-
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
-        self._backend = httpcore.AnyIOBackend()
-
-    async def connect_tcp(
-        self,
-        host: str,
-        port: int,
-        timeout: float | None = None,
-        local_address: str | None = None,
-        socket_options: Any = None,
-    ) -> httpcore.AsyncNetworkStream:
-        failure: Exception | None = None
-        for address in (await self._guard.addresses(host, port))[:4]:
-            try:
-                return await self._backend.connect_tcp(
-                    str(address),
-                    port,
-                    timeout=timeout,
-                    local_address=local_address,
-                    socket_options=socket_options,
-                )
-            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
-                failure = error
-        raise failure or httpcore.ConnectError(f"{host} has no address")
-
-    async def connect_unix_socket(self, path: str, timeout: float | None = None, socket_options: Any = None) -> Any:
-        raise TaskError("http_address_refused", "Unix sockets cannot be reached.", transient=False)
-
-    async def sleep(self, seconds: float) -> None:
-        await self._backend.sleep(seconds)

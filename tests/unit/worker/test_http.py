@@ -283,3 +283,31 @@ def test_pages_are_followed_and_a_circle_ends() -> None:
         assert call({"url": server.url, "paginate": {"type": "link"}})["body"] == [1, 2]
         server.script = [page([1, 2]), page([3])]
         assert call({"url": server.url, "paginate": {"type": "offset", "limit": 2}})["body"] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("method", ["GET", "PUT", "POST"])
+def test_an_attempt_sends_its_request_once_even_when_a_kept_connection_breaks(method: str) -> None:
+    seen: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = await reader.readuntil(b"\r\n\r\n")
+        seen.append(head)
+        writer.write(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok")
+        # The second request on this connection is read and never answered.
+        seen.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.close()
+
+    async def run() -> None:
+        server = await asyncio.start_server(serve, "127.0.0.1", 0)
+        client = Client(Guard(AllowList.parse("127.0.0.1")))
+        http._clients[asyncio.get_running_loop()] = client
+        config = {"method": method, "url": f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"}
+        assert (await http.execute(config, context()))["status"] == 200
+        with pytest.raises(TaskError) as failure:
+            await http.execute(config, context())
+        assert failure.value.code == "http_connection" and failure.value.transient
+        await client.close()
+        server.close()
+
+    asyncio.run(run())
+    assert len(seen) == 2
