@@ -1,11 +1,21 @@
-"""An HTTP server that answers at once: the outside world of the benchmark. `python -m bench.effects PORT`."""
+"""An HTTP server that answers at once: the outside world of the benchmark. `python -m bench.effects PORT`.
+
+`GET /log` gives when requests came since the last time it was asked, in seconds of the monotonic clock, which all
+processes of a machine share.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import json
 import sys
+import time
 
+MAX_LOG = 100_000
 ANSWER = b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 11\r\n\r\n{"ok":true}'
+
+
+_log: list[float] = []
 
 
 class _World(asyncio.Protocol):
@@ -25,7 +35,14 @@ class _World(asyncio.Protocol):
             if len(self._buffer) < end + 4 + length:
                 return
             self._buffer = self._buffer[end + 4 + length :]
+            if head.startswith(b"get /log "):
+                body = json.dumps(_log).encode()
+                _log.clear()
+                self._transport.write(f"HTTP/1.1 200 OK\r\ncontent-length: {len(body)}\r\n\r\n".encode() + body)
+                continue
             self._transport.write(ANSWER)
+            if len(_log) < MAX_LOG:
+                _log.append(time.monotonic())
 
 
 async def main(port: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -116,3 +117,27 @@ def run(
 ) -> Load:
     """Sends every request over so many connections; `hear` gets the body of each 2xx answer."""
     return asyncio.run(_run(host, port, requests, connections, hear))
+
+
+_sockets: dict[int, socket.socket] = {}
+
+
+def blocking(port: int, data: bytes, answers: list[bytes]) -> float:
+    """Sends one request over a connection that is kept; gives the seconds until its whole answer was there."""
+    connection = _sockets.get(port)
+    if connection is None:
+        connection = _sockets[port] = socket.create_connection(("127.0.0.1", port))
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    began = time.perf_counter()
+    connection.sendall(data)
+    buffer = b""
+    while True:
+        part = connection.recv(65536)
+        if not part:
+            raise ConnectionError("the server closed the connection")
+        buffer += part
+        end = buffer.find(b"\r\n\r\n")
+        place = buffer.lower().find(b"content-length:", 0, max(end, 0))
+        if end >= 0 and len(buffer) >= end + 4 + int(buffer[place + 15 : buffer.find(b"\r\n", place)]):
+            answers.append(buffer[end + 4 :])
+            return time.perf_counter() - began

@@ -15,12 +15,12 @@ from typing import Any
 import msgspec
 import psycopg
 
-from runs import db, wake
+from runs import db
 from runs.admission import backlog
+from runs.bells import bells
 from runs.coordinator import EVENTS_PER_BATCH, EVENTS_PER_TURN
 from runs.core.advance import advance
 from runs.core.ids import time_id
-from runs.dispatch import ring
 from runs.errors import RunError
 from runs.irs import ir_of
 from runs.leases import Leased
@@ -124,9 +124,7 @@ def start_many(requests: Sequence[StartRequest], *, run_ahead: bool = True) -> l
         changes[place] = change
     tasks: list[Leased] = []
     more = _commit(changes, requests, outcomes, tasks, now)
-    ring(tasks)
-    if more:
-        wake.ready()
+    bells.ring(tasks=tasks, ready=more)
     return [outcome for outcome in outcomes if outcome is not None]
 
 

@@ -17,13 +17,13 @@ from django.conf import settings
 from django.db import close_old_connections
 
 from runs import db, wake
+from runs.bells import bells
 from runs.blobs import fetch
 from runs.core.accept import accepts, due_timers
 from runs.core.advance import advance
 from runs.core.events import Event, Fact
 from runs.core.fold import apply
 from runs.core.values import Values
-from runs.dispatch import ring
 from runs.irs import ir_of
 from runs.leases import Adoption, Finished, Leased
 from runs.store import Change, Held, RunRow, StateCache, claim, load_states, take_inbox
@@ -79,10 +79,7 @@ class Advancer:
             except BaseException:
                 self._cache.drop(touched)
                 raise
-        ring([task for task in tasks if task.token is None])
-        wake.changed(touched)
-        if result.more:
-            wake.ready()
+        bells.ring(tasks=tasks, changed=touched, ready=result.more)
         return result
 
     def _isolate(

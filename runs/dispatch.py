@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from functools import cache
 
 from celery import Celery
@@ -62,15 +62,8 @@ def queue_name(plane: str, priority: int) -> str:
     return f"{prefix}.{PRIORITY_NAMES[priority]}"
 
 
-def ring(tasks: Iterable[Leased]) -> None:
-    """Sends doorbells for tasks that are committed already; a broker that is away loses nothing."""
-    batches: dict[tuple[str, int], list[int]] = {}
-    for task in tasks:
-        batches.setdefault((task.plane, task.priority), []).append(task.id)
-    ring_ids(batches)
-
-
 def ring_ids(batches: dict[tuple[str, int], list[int]]) -> None:
+    """Sends doorbells for tasks that are committed already; a broker that is away loses nothing."""
     global _quiet_until
     for (plane, priority), ids in batches.items():
         for start in range(0, len(ids), BATCH):

@@ -10,14 +10,14 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from runs import db, wake
+from runs import db
 from runs.accepting import Started, StartRequest, new_id, start, start_many
+from runs.bells import bells
 from runs.blobs import fetch
 from runs.coordinator import EVENTS_PER_TURN, Advancer, leave
 from runs.core.advance import advance
 from runs.core.events import Fact
 from runs.core.values import Values
-from runs.dispatch import ring
 from runs.errors import RunError, is_id, unknown_run
 from runs.irs import ir_of
 from runs.starting import checked_inputs, new_run
@@ -43,7 +43,7 @@ def tell(run_id: str, fact: Fact) -> None:
     with db.transaction() as cursor:
         leave(cursor, run_id, fact)
     if not _advancer().runs([run_id]).runs:
-        wake.ready()
+        bells.ring(ready=True)
 
 
 def cancel(run_id: str, *, reason: str | None = None, by: str) -> None:
@@ -97,7 +97,7 @@ def signal(run_id: str, name: str, payload: Any, *, by: str) -> None:
         data |= {"payload": stored[0]} if isinstance(stored, list) else {"payload_ref": stored}
         leave(cursor, run_id, Fact("SignalReceived", None, data))
     if not _advancer().runs([run_id]).runs:
-        wake.ready()
+        bells.ring(ready=True)
 
 
 def _check_payload(ir: WorkflowIR, name: str, payload: Any) -> None:
@@ -170,9 +170,7 @@ def replay(run_id: str, start_node: str, *, inputs: Any = None, version: str | N
         advance(state, ir_of, values, change.events, at=now, max_events=EVENTS_PER_TURN)
         change.values = values.new
         tasks, more = write(cursor, [change], now=now)
-    ring(tasks)
-    if more:
-        wake.ready()
+    bells.ring(tasks=tasks, ready=more)
     return new
 
 
