@@ -262,6 +262,22 @@ def _remember(
     return outcomes
 
 
+def remember_signal(cursor: psycopg.Cursor[Any], run_id: str, key: str, name: str, payload: Any) -> bool:
+    """Keeps the Idempotency-Key of a signal; True when it was sent before. Raises RunError when that was another one."""
+    own = f"signal:{run_id}:{key}"
+    fingerprint = content_hash(encode_ordered([name, payload]))
+    cursor.execute(
+        "INSERT INTO start_key (key, request_hash, run_id) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING RETURNING key",
+        [own, fingerprint, run_id],
+    )
+    if cursor.fetchone():
+        return False
+    row = cursor.execute("SELECT request_hash FROM start_key WHERE key = %s", [own]).fetchone()
+    if row is None or row[0] != fingerprint:
+        raise _key_reused()
+    return True
+
+
 def _key_reused() -> RunError:
     return RunError(
         "idempotency_key_reused",

@@ -95,6 +95,15 @@ def lease(*, worker: str, plane: str, types: Sequence[str], limit: int, ids: Seq
         return [Leased(*row) for row in cursor]
 
 
+def lease_again(*, worker: str, held: Sequence[int]) -> list[Leased]:
+    """Leases what this worker has in the table and does not know of: an answer to it was lost."""
+    with db.statement() as cursor:
+        cursor.execute(
+            db.sql("lease_again"), {"worker": worker, "held": list(held), "seconds": settings.AOB_LEASE_SECONDS}
+        )
+        return [Leased(*row) for row in cursor]
+
+
 def renew(tasks: Sequence[Leased]) -> set[int]:
     """Heartbeat: the ids of the tasks whose leases still hold."""
     with db.statement() as cursor:

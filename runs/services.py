@@ -6,18 +6,22 @@ process advance the run at once if nobody else is at it; otherwise a coordinator
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
+import psycopg
+import psycopg_pool
+
 from runs import db
-from runs.accepting import Started, StartRequest, new_id, start, start_many
+from runs.accepting import Started, StartRequest, new_id, remember_signal, start, start_many
 from runs.bells import bells
 from runs.blobs import fetch
 from runs.coordinator import EVENTS_PER_TURN, Advancer, leave
 from runs.core.advance import advance
 from runs.core.events import Fact
-from runs.core.values import Values
+from runs.core.values import Values, put
 from runs.errors import RunError, is_id, unknown_run
 from runs.irs import ir_of
 from runs.starting import checked_inputs, new_run
@@ -32,6 +36,8 @@ from workflows.services import resolve
 
 MAX_SIGNAL_BYTES = 256 * 1024
 
+_log = logging.getLogger(__name__)
+
 
 @cache
 def _advancer() -> Advancer:
@@ -42,7 +48,17 @@ def tell(run_id: str, fact: Fact) -> None:
     """Gives a fact to a run and lets it go on. The caller has checked that the run exists."""
     with db.transaction() as cursor:
         leave(cursor, run_id, fact)
-    if not _advancer().runs([run_id]).runs:
+    _go_on(run_id)
+
+
+def _go_on(run_id: str) -> None:
+    """Advances the run if nobody else is at it. Its fact is committed, so what fails here is only late."""
+    try:
+        advanced = _advancer().runs([run_id]).runs
+    except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
+        _log.warning("Run %s goes on a little later: %s", run_id, error)
+        advanced = 0
+    if not advanced:
         bells.ring(ready=True)
 
 
@@ -65,8 +81,8 @@ def resume(run_id: str, *, by: str) -> None:
     tell(run_id, Fact("ResumeRequested", None, {"by": by}))
 
 
-def signal(run_id: str, name: str, payload: Any, *, by: str) -> None:
-    """Sends a signal; it is kept when its node is not reached yet.
+def signal(run_id: str, name: str, payload: Any, *, by: str, key: str | None = None) -> None:
+    """Sends a signal; it is kept when its node is not reached yet. The same `key` sends it once.
 
     Raises RunError when the workflow has no such signal or the payload fits none of its nodes.
     """
@@ -93,11 +109,11 @@ def signal(run_id: str, name: str, payload: Any, *, by: str) -> None:
     with db.transaction() as cursor:
         from runs.blobs import write_values
 
+        if key is not None and remember_signal(cursor, run_id, key, name, payload):
+            return
         write_values(cursor, values.new)
-        data |= {"payload": stored[0]} if isinstance(stored, list) else {"payload_ref": stored}
-        leave(cursor, run_id, Fact("SignalReceived", None, data))
-    if not _advancer().runs([run_id]).runs:
-        bells.ring(ready=True)
+        leave(cursor, run_id, Fact("SignalReceived", None, put(data, "payload", stored)))
+    _go_on(run_id)
 
 
 def _check_payload(ir: WorkflowIR, name: str, payload: Any) -> None:

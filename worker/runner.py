@@ -53,7 +53,7 @@ class Runner:
 
     def __init__(self, plane: str, *, slots: int | None = None, alive: Callable[[], None] = lambda: None) -> None:
         self.plane = plane
-        self.name = f"{plane}@{socket.gethostname()}:{os.getpid()}"
+        self.name = f"{plane}@{socket.gethostname()}:{os.getpid()}:{os.urandom(4).hex()}"
         self._slots = slots or settings.AOB_WORKER_SLOTS
         self._alive = alive
         self._types = sorted(
@@ -65,6 +65,7 @@ class Runner:
         self._bell = asyncio.Event()
         self._done = asyncio.Event()
         self._rung_for: list[int] = []
+        self._unsure = False
         self._stopping = False
         self._thread = threading.Thread(target=self._main, name="runner", daemon=True)
 
@@ -101,6 +102,7 @@ class Runner:
             try:
                 took = await self._take()
             except (psycopg.Error, OSError) as error:
+                self._unsure = True
                 _log.warning("No tasks can be leased: %s", error)
             if took == 0:
                 with contextlib.suppress(TimeoutError):
@@ -119,6 +121,11 @@ class Runner:
         if free <= 0 or not self._types:
             self._rung_for.clear()
             return 0
+        if self._unsure:
+            # The database may have leased tasks to us and the answer was lost (hazard F9).
+            again = await asyncio.to_thread(dispatch.lease_again, worker=self.name, held=list(self._running))
+            self._unsure = False
+            self._start(again)
         ids, self._rung_for = self._rung_for, []
         tasks = await asyncio.to_thread(
             dispatch.lease, worker=self.name, plane=self.plane, types=self._types, limit=free, ids=ids or None
@@ -204,6 +211,7 @@ class Runner:
                 try:
                     await self._record_group(group)
                 except (psycopg.Error, OSError) as error:
+                    self._unsure = True
                     _log.warning("Results cannot be recorded yet: %s", error)
                     self._finished = group + self._finished
                     await asyncio.sleep(0.5)

@@ -182,9 +182,10 @@ def resume(request: HttpRequest, run_id: str) -> HttpResponse:
 
 @router.post("/{run_id}/signal", openapi_extra=documented(SignalBody), summary="Send a signal")
 def signal(request: HttpRequest, run_id: str) -> HttpResponse:
+    """Honours `Idempotency-Key`: a signal that is sent again under its key counts once."""
     caller = require(request, "execute")
     body = parse(request, SignalBody)
-    services.signal(run_id, body.name, body.payload, by=caller.name)
+    services.signal(run_id, body.name, body.payload, by=caller.name, key=starts.key_of(_lower(request), caller))
     return as_json({"accepted": True}, 202)
 
 

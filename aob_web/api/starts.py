@@ -20,7 +20,7 @@ MAX_KEY = 200
 
 def one(data: bytes, headers: Mapping[str, str], caller: Caller) -> services.StartRequest:
     """The start that a body asks for. Raises AobError."""
-    return _request(_decoded(data), _key(headers, caller))
+    return _request(_decoded(data), key_of(headers, caller))
 
 
 def many(
@@ -43,7 +43,7 @@ def many(
             "/runs",
             "Send it in parts, or raise AOB_MAX_BATCH.",
         )
-    key = _key(headers, caller)
+    key = key_of(headers, caller)
     requests: list[services.StartRequest] = []
     answers: list[dict[str, Any] | None] = [None] * len(items)
     for place, item in enumerate(items):
@@ -93,7 +93,7 @@ def _decoded(data: bytes) -> Any:
     return decode(data, max_bytes=settings.DATA_UPLOAD_MAX_MEMORY_SIZE) if data.strip() else {}
 
 
-def _key(headers: Mapping[str, str], caller: Caller) -> str | None:
+def key_of(headers: Mapping[str, str], caller: Caller) -> str | None:
     """Idempotency keys of different users never meet."""
     key = headers.get("idempotency-key")
     if key is None:
