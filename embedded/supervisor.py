@@ -26,7 +26,7 @@ from embedded.specs import SPECS, STOP_ORDER, ProcessSpec, plane_cpus
 ROOT = Path(__file__).resolve().parent.parent
 SILENT_SECONDS = 30.0
 START_SECONDS = 60.0
-STEADY_SECONDS = 60.0
+STEADY_SECONDS = 4.0
 """After so long without a failure the next one counts as the first."""
 MAX_BACKOFF = 30.0
 HOUSEKEEPING_SECONDS = 10.0
@@ -35,7 +35,7 @@ SETUP = (sys.executable, "-m", "aob_web.setup")
 
 @dataclass
 class Comeback:
-    """When what has ended is started again: after 1, 2, 4 … 30 seconds."""
+    """When what has ended is started again: at once when it had worked for a while, else after 1, 2, 4 … 30 seconds."""
 
     started: float = 0.0
     failures: int = 0
@@ -45,7 +45,7 @@ class Comeback:
         """Notes a failure; gives the pause in seconds."""
         if now - self.started > STEADY_SECONDS:
             self.failures = 0
-        pause: float = min(2.0 ** min(self.failures, 10), MAX_BACKOFF)
+        pause: float = min(2.0 ** min(self.failures - 1, 10), MAX_BACKOFF) if self.failures else 0.0
         self.failures += 1
         self.next_start = now + pause
         return pause

@@ -118,13 +118,11 @@ def read(name: str) -> Iterator[bytes]:
 
 
 def fetch(name: str) -> bytes:
-    """All bytes of a value's blob, for the core."""
+    """All bytes of a value's blob, for the core. Raises MissingValue."""
     try:
         return b"".join(read(name))
     except BlobError as error:
-        if error.code == "blob_unknown":
-            raise MissingValue(name) from None
-        raise
+        raise MissingValue(name, error.message) from None
 
 
 class AsyncBlobs:

@@ -23,7 +23,7 @@ from runs.core.accept import accepts, due_timers
 from runs.core.advance import advance
 from runs.core.events import Event, Fact
 from runs.core.fold import apply
-from runs.core.values import Values
+from runs.core.values import MissingValue, Values
 from runs.irs import ir_of
 from runs.leases import Adoption, Finished, Leased
 from runs.store import Change, Held, RunRow, StateCache, claim, load_states, take_inbox
@@ -168,7 +168,7 @@ class Advancer:
             _log.exception("Run %s cannot go on", row.id)
             error = (
                 failure.as_dict()
-                if isinstance(failure, AobError)
+                if isinstance(failure, (AobError, MissingValue))
                 else {"code": "engine_error", "message": f"{type(failure).__name__}: {failure}"[:2000]}
             )
             events.append(_append(held, Fact("EngineFailed", None, {"error": error}), now))

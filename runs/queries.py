@@ -16,7 +16,7 @@ from runs.core import paths
 from runs.core.events import ERRORS, Event
 from runs.core.scope import instant
 from runs.core.state import State, public_status
-from runs.core.values import Values, get
+from runs.core.values import MissingValue, Values, get
 from runs.errors import RunError, is_id, unknown_run
 from runs.models import STATUSES
 from runs.store import Birth, Change, Held, RunRow, StateCache, events_of, load_states
@@ -263,7 +263,7 @@ def _load(values: Values, event: Event, key: str) -> Any:
         return None
     try:
         return values.load(value)
-    except AobError as error:
+    except (AobError, MissingValue) as error:
         return {"error": error.as_dict()}
 
 

@@ -10,7 +10,7 @@ from runs.core.advance import decide
 from runs.core.events import DECISIONS, TERMINAL, Event
 from runs.core.fold import apply
 from runs.core.state import State, dump, public_status
-from runs.core.values import Values
+from runs.core.values import MissingValue, Values
 from runs.irs import ir_of
 from runs.queries import require
 from runs.store import events_of
@@ -98,8 +98,8 @@ class _Refold:
         self.pure += is_pure
         try:
             again = decide(self.state, ir_of, values)
-        except AobError as error:
-            self.problems.append({"code": error.code, "message": error.message, "seq": event.seq})
+        except (AobError, MissingValue) as error:
+            self.problems.append({**error.as_dict(), "seq": event.seq})
             return
         same = again is not None and again[:2] == (event.type, event.node)
         if same and again is not None and value_hash(again[2]) == value_hash(event.data):

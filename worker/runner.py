@@ -23,7 +23,7 @@ from django.conf import settings
 from runs import dispatch
 from runs.blobs import AsyncBlobs, fetch
 from runs.core.events import Fact
-from runs.core.values import Values, get, put
+from runs.core.values import MissingValue, Values, get, put
 from runs.leases import Adoption, Finished, Leased
 from worker.executors import executors
 from worker.executors.base import TaskContext, TaskError
@@ -165,6 +165,9 @@ class Runner:
         except TaskError as failure:
             kind = "TaskFailed"
             answer |= {"error": failure.as_dict(), "jitter": random.random()}
+        except MissingValue as failure:
+            kind = "TaskFailed"
+            answer |= {"error": {**failure.as_dict(), "transient": True}, "jitter": random.random()}
         except AobError as failure:
             kind = "TaskFailed"
             answer |= {"error": {**failure.as_dict(), "transient": False}, "jitter": random.random()}

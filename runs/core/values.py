@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from workflows.core.canonical import content_hash
-from workflows.core.errors import AobError, LimitExceeded
+from workflows.core.errors import LimitExceeded
 from workflows.core.strictjson import check, encode, encode_ordered
 
 Value = list[Any] | str
@@ -19,11 +19,15 @@ INLINE_BYTES = 16 * 1024
 MAX_CACHED = 32
 
 
-class MissingValue(AobError):
-    """A blob that the log refers to is not there."""
+class MissingValue(Exception):
+    """A blob that the log refers to cannot be read. No AobError: what storage does is never a decision of the run."""
 
-    def __init__(self, name: str) -> None:
-        super().__init__("blob_missing", f"The value {name} is not in the blob store.")
+    def __init__(self, name: str, reason: str = "it is not in the blob store") -> None:
+        self.message = f"The value {name} cannot be read: {reason}"
+        super().__init__(self.message)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {"code": "blob_missing", "message": self.message}
 
 
 def _nothing(name: str) -> bytes:

@@ -1,0 +1,1 @@
+"""The real system under load while a seeded adversary breaks it: `make chaos MINUTES=n SEED=s`."""

@@ -1,0 +1,100 @@
+"""What the harness needs inside every process of the system under test: a clock that it can move, and planted bugs.
+
+`CHAOS_CLOCK` is a file with the seconds by which the wall clock is wrong. `CHAOS_BUG` names a bug that the harness
+must find: `ack` tells clients "accepted" before the commit; `stale` takes results whose lease was lost;
+`cursor` lets streams go on from the highest seq there is instead of the last one that was sent.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from typing import Any
+
+
+def _plant_ack() -> None:
+    from runs import accepting
+
+    real = accepting._commit
+
+    def commit(changes: Any, requests: Any, outcomes: Any, tasks: Any, now: int) -> bool:
+        for place, change in changes.items():
+            outcomes[place] = accepting.Started(change.row.id, change)
+
+        def later() -> None:
+            time.sleep(0.05)
+            real(changes, requests, [None] * len(requests), [], now)
+
+        threading.Thread(target=later, daemon=True).start()
+        return True
+
+    accepting._commit = commit
+
+
+def _plant_stale() -> None:
+    from runs import coordinator
+
+    def accepts(state: Any, fact: Any) -> bool:
+        activation = state.active.get(fact.node or "")
+        if fact.type in ("TaskCompleted", "TaskFailed") and activation is not None and activation.kind == "task":
+            return not state.ended and activation.result is None and not activation.retrying
+        return real(state, fact)
+
+    real = coordinator.accepts
+    coordinator.accepts = accepts
+    coordinator._take_away = lambda cursor, finished: lambda: finished
+
+
+def _plant_cursor() -> None:
+    from runs import stream
+
+    real = stream._page
+
+    async def page(bells: Any, run_id: str, after: int) -> Any:
+        found = await real(bells, run_id, after)
+        if found:
+            async with bells.pool.connection() as connection:
+                rows = await connection.execute("SELECT max(seq) FROM run_event WHERE run_id = %s", [run_id])
+                found[-1].seq = (await rows.fetchone())[0]
+        return found
+
+    stream._page = page
+
+
+def _setup_with_bug(*arguments: Any, **options: Any) -> None:
+    _setup(*arguments, **options)
+    {"ack": _plant_ack, "stale": _plant_stale, "cursor": _plant_cursor}[os.environ["CHAOS_BUG"]]()
+
+
+class _Clock:
+    """time.time() and time.time_ns(), wrong by what the file says; it is read once a second."""
+
+    def __init__(self, file: str) -> None:
+        self._file = file
+        self._wrong = 0
+        self._read = 0.0
+
+    def offset(self) -> int:
+        now = time.monotonic()
+        if now - self._read > 1:
+            self._read = now
+            try:
+                with open(self._file) as file:
+                    self._wrong = int(file.read() or 0)
+            except (OSError, ValueError):
+                self._wrong = 0
+        return self._wrong
+
+
+if os.environ.get("CHAOS_CLOCK"):
+    _clock = _Clock(os.environ["CHAOS_CLOCK"])
+    _time, _time_ns = time.time, time.time_ns
+    time.time = lambda: _time() + _clock.offset()
+    time.time_ns = lambda: _time_ns() + _clock.offset() * 1_000_000_000
+
+if os.environ.get("CHAOS_BUG"):
+    import django
+
+    _setup = django.setup
+    django.setup = _setup_with_bug
