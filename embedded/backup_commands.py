@@ -58,7 +58,7 @@ def restore(source: Path, home: Path, *, verify: bool, as_json: bool) -> int:
                     hint="Unset it to restore there; for a database of your own see docs/operations.md.",
                 )
             found = fill(source, home, say.progress)
-            text = f"Restored {_counts(found.manifest)} into {home}; `aob up` starts it"
+            text = f"Restored {_counts(found.manifest)} into {home}; `aob up --home {home}` starts it"
         say.done(
             text,
             _notes(found.manifest),
