@@ -111,8 +111,8 @@ def test_a_backup_is_for_its_owner_only_and_says_what_it_holds(backed: Backed) -
         assert not stat.S_IMODE(path.stat().st_mode) & 0o077, path
     known = json.loads((backed.path / "manifest.json").read_text())
     assert known.items() <= backed.told.items()
-    assert (known["format"], known["blob_storage"], known["blobs"]) == (1, "files", 1)
-    assert known["runs"] > 9 and known["events"] > known["runs"] and known["blob_bytes"] > 10_000
+    assert (known["format"], known["blob_storage"]) == (1, "files") and known["blobs"] and known["blob_bytes"] > 10_000
+    assert known["runs"] > 9 and known["events"] > known["runs"]
     assert (backed.path / "secret.key").read_text() == (backed.aob.home / "secret.key").read_text()
     assert not list(backed.path.glob("*password*")) and not list(backed.path.parent.glob("*.partial"))
 
@@ -208,13 +208,8 @@ def test_a_target_that_is_used_or_not_empty_or_half_restored_is_refused(backed: 
 
 
 def test_what_was_restored_goes_on_where_the_backup_was_taken(backed: Backed, tmp_path: Path) -> None:
-    old = backed.aob
-    assert old.ended(backed.leased)["status"] == "completed"
-    old.stop()
-    # The old system's data has gone on since the backup; a backup of it is taken without starting it.
-    stopped = old.json("backup", "--to", str(tmp_path / "stopped"))
-    assert stopped["runs"] >= backed.told["runs"] and stopped["events"] > backed.told["events"]
-
+    # The old system goes on after the backup: what it does then is lost for the new one.
+    assert backed.aob.ended(backed.leased)["status"] == "completed"
     new = Installation(tmp_path / "restored", AOB_HTTP_ALLOW="127.0.0.1")
     told = new.json("restore", str(backed.path))
     assert told["leases_cleared"] == 1 and told["home"] == str(new.home)
@@ -230,6 +225,8 @@ def test_what_was_restored_goes_on_where_the_backup_was_taken(backed: Backed, tm
         assert start(new, ECHO, {"text": "once"}, Idempotency_Key="order-1") == backed.kept
         for run in (backed.waiting, backed.big, backed.leased, *sorted(listed)[-5:]):
             assert new.json("verify", run)["ok"]
+    stopped = new.json("backup", "--verify")
+    assert stopped["runs"] == told["runs"] and stopped["events"] > told["events"]
     # The call of the lost time was made again, under the key by which its receiver recognises it.
     keys = [request["headers"]["idempotency-key"] for request in backed.server.requests]
     assert len(keys) == 2 and len(set(keys)) == 1
