@@ -31,6 +31,7 @@ STAMP = re.compile(r"\d{8}T\d{6}\.\d{3}Z")
 NOT_LINKED = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.ENOTSUP})
 """Another disk, a file system without hard links, or too many of them: then a file is copied."""
 
+SYSTEM = "SELECT system_identifier || '/' || current_database() FROM pg_control_system()"
 COUNTS = "SELECT pg_database_size(current_database()), (SELECT count(*) FROM run), (SELECT count(*) FROM run_event)"
 STORED_BLOBS = "SELECT hash FROM blob WHERE data IS NULL"
 """The blobs that are files. `blob_use` does not tell: it names whatever in a log looks like a hash."""
@@ -76,22 +77,22 @@ def take(
     return Backup(target, made)
 
 
-def rotate(directory: Path, keep: int) -> list[Path]:
-    """Removes all but the newest `keep` backups that were made here; gives what it removed."""
+def rotate(newest: Backup, keep: int) -> list[Path]:
+    """Removes all but the newest `keep` backups of the same system beside this one; gives what it removed."""
+    directory, system = newest.path.parent, newest.manifest.system
     with _alone(directory):
-        whole = sorted(path for path in directory.iterdir() if STAMP.fullmatch(path.name) and _is_whole(path))
-        for old in whole[:-keep]:
+        own = sorted(path for path in directory.iterdir() if STAMP.fullmatch(path.name) and _is_of(system, path))
+        for old in own[:-keep]:
             # Half of a backup must not be taken for a whole one, also while it is being removed.
             shutil.rmtree(old.rename(old.with_name(old.name + PARTIAL)))
-    return whole[:-keep]
+    return own[:-keep]
 
 
-def _is_whole(path: Path) -> bool:
+def _is_of(system: str, path: Path) -> bool:
     try:
-        manifest.read(path)
+        return manifest.read(path).system == system
     except EmbeddedError:
         return False
-    return True
 
 
 @contextmanager
@@ -147,6 +148,7 @@ def _write(part: Path, url: str, home: Path, *, external: bool, tell: Callable[[
         connection.read_only = True
         snapshot = _row(connection, "SELECT pg_export_snapshot()")[0]
         created_at = datetime.now(UTC)
+        system = str(_row(connection, SYSTEM)[0])
         database_bytes, runs, events = _row(connection, COUNTS)
         # The blobs before the dump: both follow the same snapshot, but retention may delete files meanwhile, and
         # linking them takes a moment where the dump takes minutes.
@@ -165,6 +167,7 @@ def _write(part: Path, url: str, home: Path, *, external: bool, tell: Callable[[
     made = Manifest(
         format=manifest.FORMAT,
         aob=_version(),
+        system=system,
         created_at=created_at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
         server_major=server_major,
         dump_major=dump_major,

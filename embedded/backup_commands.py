@@ -80,7 +80,7 @@ def _take(home: Path, directory: Path, keep: int | None, verify: bool, say: _Say
         check=(lambda part: rehearse(part, say.progress)) if verify else None,
         tell=say.progress,
     )
-    removed = rotate(directory, keep) if keep else []
+    removed = rotate(made, keep) if keep else []
     notes = _notes(made.manifest)
     if removed:
         notes.append(f"Removed {len(removed)} older: {', '.join(path.name for path in removed)}")

@@ -94,5 +94,5 @@ def _run(program: str, url: str, *arguments: str, output: BinaryIO | int = subpr
 
 
 def _database_error(error: psycopg.Error) -> EmbeddedError:
-    reason = (str(error).strip().splitlines() or ["no answer"])[-1]
+    reason = " ".join(str(error).split())[:300] or "no answer"
     return EmbeddedError("database_failed", f"The database does not do what is asked: {reason}", hint="See `aob doctor`.")

@@ -24,12 +24,14 @@ FILES, EXTERNAL = "files", "external"
 class Manifest(msgspec.Struct, frozen=True, kw_only=True):
     """Sizes are bytes; `database_bytes` is the size in Postgres, `dump_bytes` that of the dump.
 
+    `system` names the database: backups of several systems may stand side by side.
     `blob_storage` is `files`, or `external` where blobs above 64 KiB are in the storage of AOB_STORAGE_URL and not
     in the backup; `blobs` and `blob_bytes` count the files that are in it.
     """
 
     format: int
     aob: str
+    system: str
     created_at: str
     server_major: int
     dump_major: int

@@ -35,6 +35,7 @@ CALL = {
     "inputs": {"type": "object", "properties": {"url": {"type": "string"}}},
     "nodes": {"post": {"type": "http", "config": {"method": "POST", "url": "{{ inputs.url }}", "body": {"n": 1}}}},
 }
+pytestmark = pytest.mark.xdist_group("backup")
 BIG = "".join(f"{number * number:08d} " for number in range(20_000))
 
 
@@ -155,11 +156,16 @@ def test_a_blob_that_is_missing_at_the_backup_is_named_and_leaves_no_backup(back
     assert [path.name for path in (tmp_path / "to").iterdir()] == [".lock"]
 
 
-def test_a_schedule_goes_on_and_rotates_only_whole_backups_of_its_own(backed: Backed, tmp_path: Path) -> None:
+def test_a_schedule_goes_on_and_rotates_only_whole_backups_of_its_own(
+    backed: Backed, copied: Path, tmp_path: Path
+) -> None:
     others = [tmp_path / "notes", tmp_path / "20200101T000000.000Z"]
     stale = tmp_path / "20200101T000000.001Z.partial"
     for place in (*others, stale):
         place.mkdir()
+    known = json.loads((copied / "manifest.json").read_text()) | {"system": "another"}
+    (copied / "manifest.json").write_text(json.dumps(known))
+    others.append(copied.rename(tmp_path / "20200101T000000.002Z"))
     process = subprocess.Popen(
         [str(ROOT / "bin" / "aob"), "backup", "--to", str(tmp_path), "--every", "500ms", "--keep", "2", "--json"],
         cwd=ROOT, env=backed.aob.environment, stdout=subprocess.PIPE, text=True,
