@@ -53,7 +53,7 @@ class _Format(msgspec.Struct):
 def read(backup: Path) -> Manifest:
     """The manifest of a whole backup. Raises EmbeddedError when there is none or it is of an unknown format."""
     if not backup.is_dir():
-        raise EmbeddedError("backup_missing", f"There is no backup at {backup}.", hint="`ls` its parent directory.")
+        raise EmbeddedError("backup_missing", f"There is no backup at {backup}.", hint="See AOB_HOME/backups.")
     if not (backup / FILE).exists():
         raise EmbeddedError(
             "backup_unfinished", f"{backup} has no {FILE}, so it is no whole backup.", hint="Use another one."

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from embedded import dump
+from embedded import dump, restore
 from embedded import home as homes
 from embedded.home import EmbeddedError
 from tests.support.installation import ROOT, Installation
@@ -211,6 +211,20 @@ def test_a_target_that_is_used_or_not_empty_or_half_restored_is_refused(backed: 
     assert os.listdir(tmp_path) == [homes.RESTORING]
     with pytest.raises(EmbeddedError, match="never finished"):
         homes.prepare(tmp_path)
+
+
+def test_the_checks_find_gaps_wrong_ends_and_damaged_rows(backed: Backed) -> None:
+    with dump.connected(homes.read_runtime(backed.aob.home)["database_url"]) as connection:
+        for query in (restore.LOG_GAPS, restore.WRONG_LAST_SEQ, restore.DAMAGED_BLOBS):
+            assert connection.execute(query).fetchall() == []
+        connection.execute("SELECT set_config('aob.retention', %s, true)", [backed.waiting])
+        connection.execute("DELETE FROM run_event WHERE run_id = %s AND seq = 1", [backed.waiting])
+        connection.execute("UPDATE run SET last_seq = last_seq + 1 WHERE id = %s", [backed.kept])
+        connection.execute("INSERT INTO blob (hash, size, media_type, data) VALUES ('sha256:0', 1, '', 'x')")
+        assert connection.execute(restore.LOG_GAPS).fetchall() == [(backed.waiting,)]
+        assert connection.execute(restore.WRONG_LAST_SEQ).fetchall() == [(backed.kept,)]
+        assert ("sha256:0",) in connection.execute(restore.DAMAGED_BLOBS).fetchall()
+        connection.rollback()
 
 
 def test_what_was_restored_goes_on_where_the_backup_was_taken(backed: Backed, tmp_path: Path) -> None:
