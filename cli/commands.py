@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from cli.exits import DONE, USAGE, UsageError, guarded
-from cli.spec import COMMON, Command, group, names
+from cli.spec import COMMON, SERVER, Command, group, names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ def run(arguments: list[str]) -> int:
 
         return complete(arguments[1:])
     arguments = _common_last(arguments)
-    if arguments[:1] in (["up"], ["doctor"]):
+    if arguments and arguments[0] in SERVER:
         from cli.server import execute
 
         return execute(arguments)

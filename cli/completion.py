@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from cli.connection import Connection
 from cli.exits import DONE, Refused, Unreachable, UsageError
-from cli.spec import COMMON, STATUSES, Command, group, names
+from cli.spec import COMMON, SERVER, STATUSES, Command, group, names
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -99,7 +99,8 @@ def _candidates(before: list[str], begun: str) -> list[str]:
 
 def _arguments(command: Command, before: list[str], begun: str) -> list[str]:
     """What may follow inside one command: an option, the value of an option, or the next argument."""
-    known = dict((*command.arguments, *COMMON))
+    common = [one for one in COMMON if one[0] == "--json"] if command.path[0] in SERVER else COMMON
+    known = dict((*command.arguments, *common))
     positional = [keywords for name, keywords in command.arguments if not name.startswith("-")]
     given = 0
     place = 0

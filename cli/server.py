@@ -1,4 +1,4 @@
-"""`aob up` and `aob doctor` need the installed packages: they go on in a normal Python."""
+"""`aob up`, `doctor`, `backup` and `restore` need the installed packages: they go on in a normal Python."""
 
 from __future__ import annotations
 

@@ -34,6 +34,7 @@ COMMON: tuple[Argument, ...] = (
     ("--url", {"metavar": "URL", "help": "the server (better: AOB_URL)"}),
     ("--token", {"metavar": "TOKEN", "help": "the API token; others on this machine can see it (better: AOB_TOKEN)"}),
 )
+HOME: Argument = ("--home", {"metavar": "DIR"})
 
 
 class Command:
@@ -52,6 +53,17 @@ class Command:
 COMMANDS = (
     Command("up", "start the whole system in this terminal", "server:execute", "aob up"),
     Command("doctor", "examine every dependency and say how to mend what is wrong", "server:execute", "aob doctor"),
+    Command(
+        "backup", "back up database and blobs while the system runs", "server:execute",
+        "aob backup --to /var/backups/aob --every 6h --keep 28", HOME,
+        ("--to", {"metavar": "DIR"}), ("--keep", {"metavar": "N"}), ("--every", {"metavar": "DURATION"}),
+        ("--verify", {"action": "store_true"}),
+    ),
+    Command(
+        "restore", "restore a backup into an empty data directory", "server:execute",
+        "aob restore .aob/backups/20300101T000000.000Z --home restored", HOME,
+        ("backup", {"metavar": "BACKUP"}), ("--verify", {"action": "store_true"}),
+    ),
     Command(
         "run start", "start a run of a file, a workflow or a tag", "starting:start",
         "aob run start flow.json --inputs '{\"n\": 1}' --follow",
@@ -175,6 +187,10 @@ COMMANDS = (
     ),
     Command("version", "print the version", "completion:version", "aob version"),
 )  # fmt: skip
+
+
+SERVER = frozenset(command.path[0] for command in COMMANDS if command.handler == "server:execute")
+"""Commands that `embedded` carries out, with parsers of its own; what stands here of them is for help and completion."""
 
 
 def names() -> list[str]:

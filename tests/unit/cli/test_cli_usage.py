@@ -11,7 +11,7 @@ import tomllib
 
 import pytest
 
-from cli.spec import COMMANDS, Command, group, names
+from cli.spec import COMMANDS, SERVER, Command, group, names
 from cli.texts import HELP, VERSION
 from tests.unit.cli.stub import CODE, ID, ROOT, Stub, aob, environment, of_json, run
 
@@ -45,7 +45,7 @@ def test_help_is_there_for_nothing_for_groups_and_for_every_command() -> None:
 
 
 @pytest.mark.parametrize(
-    "command", [one for one in COMMANDS if one.path[0] not in ("up", "doctor")], ids=lambda one: " ".join(one.path)
+    "command", [one for one in COMMANDS if one.path[0] not in SERVER], ids=lambda one: " ".join(one.path)
 )
 def test_the_help_of_a_command_has_an_example_and_the_common_options(command: Command) -> None:
     done = aob(*command.path, "--help")
@@ -81,6 +81,17 @@ def test_server_commands_go_on_in_a_python_with_packages(tmp_path: object) -> No
     for arguments in (["up", "--help"], ["--json", "doctor", "--help"]):
         done = aob(*arguments)
         assert done.code == 0 and "--port" in done.out, done.err
+
+
+def test_the_script_and_the_parsers_of_the_server_commands_know_what_the_help_lists() -> None:
+    script = re.search(r"^SERVER_COMMANDS=' (.*) '$", (ROOT / "bin" / "aob").read_text(), re.MULTILINE)
+    assert script is not None and set(script.group(1).split()) == SERVER
+    for command in COMMANDS:
+        if command.path[0] in SERVER:
+            done = aob(command.path[0], "--help")
+            assert done.code == 0, done.err
+            for name, keywords in command.arguments:
+                assert (name if name.startswith("-") else keywords["metavar"]) in done.out, (command.path, name)
 
 
 def imported(*arguments: str, **more: str) -> set[str]:
