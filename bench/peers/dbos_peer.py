@@ -12,6 +12,7 @@ on one process, 160 to 165 on two and 147 on three.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -28,25 +29,32 @@ import psutil
 import psycopg
 
 from bench.peers import ROOT
-from bench.peers.measure import TIMED, Meter, arguments, median_ms, read, report, service
+from bench.peers.measure import TIMED, Meter, arguments, median_ms, read, report, service, warm_up
+from embedded.process import kill_all, spawn, stop  # standard library only
 
 RECOMMENDED = {"W1": 2000, "W3": 1000, "W10": 400, "H3": 1000, "FAN10": 200, "FAN1000": 3}
-"""Runs that take some ten seconds on two cores."""
+"""Runs that take some ten seconds on two cores, half a minute when others use them too."""
 
-WARM = 40
 MAX_PROCESSES = 4
 """Each has a pool of 20 connections, DBOS's own default; a Postgres has 100."""
 
+PATIENCE = 5
 MAX_SECONDS = 120
 """Then everything is killed, whatever it was doing."""
 
 
 class Process:
-    """One process of DBOS (bench.peers.dbos_units)."""
+    """One process of DBOS (bench.peers.dbos_units); the kernel ends it when this one ends."""
 
     def __init__(self, unit: str, name: str, url: str, schema: str) -> None:
-        command = [sys.executable, "-m", "bench.peers.dbos_units", unit, name]
-        self._popen = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, cwd=ROOT)
+        self._popen = spawn(
+            [sys.executable, "-m", "bench.peers.dbos_units", unit, name],
+            env=os.environ,
+            stdin=subprocess.PIPE,
+            output=subprocess.PIPE,
+            errors=sys.stderr.fileno(),
+            cwd=ROOT,
+        )
         self.pid = self._popen.pid
         self._say(json.dumps({"url": url, "schema": schema}))
 
@@ -62,21 +70,16 @@ class Process:
         return json.loads(line)
 
     def end(self) -> None:
-        """Lets it end by itself, for a while."""
+        """Lets it end by itself after the last command, for a while."""
         assert self._popen.stdin is not None
-        self._popen.stdin.close()
-        try:
-            self._popen.wait(5)
-        except subprocess.TimeoutExpired:
-            self.kill()
-        self._popen.wait()
-
-    def kill(self) -> None:
-        self._popen.kill()
+        with contextlib.suppress(OSError, subprocess.TimeoutExpired):
+            self._popen.stdin.close()
+            self._popen.wait(PATIENCE)
+        stop(self._popen, patience=1)
 
     def _say(self, line: str) -> None:
         assert self._popen.stdin is not None
-        self._popen.stdin.write(line + "\n")
+        self._popen.stdin.write(line.encode() + b"\n")
         self._popen.stdin.flush()
 
 
@@ -105,7 +108,7 @@ def place(url: str) -> Iterator[tuple[str, str]]:
 def processes(unit: str, url: str, schema: str, count: int) -> Iterator[list[Process]]:
     """So many processes of DBOS; the first makes the schema before the others start."""
     found: list[Process] = []
-    watch = threading.Timer(MAX_SECONDS, lambda: [process.kill() for process in found])
+    watch = threading.Timer(MAX_SECONDS, kill_all)
     watch.daemon = True
     watch.start()
     try:
@@ -142,7 +145,7 @@ def main() -> None:
         with psycopg.connect(url) as connection:
             server = service(connection.info.backend_pid, "postgres")
         meter = Meter([*(psutil.Process(process.pid) for process in found), *server])
-        together(found, min(WARM, count))
+        together(found, warm_up(count))
         meter.start()
         seconds = together(found, count)
         cost = read(meter)

@@ -16,6 +16,8 @@ from bench.peers import UNITS
 SAMPLES = 30
 """Single runs of which the unloaded latency is the median."""
 
+MAX_WARM = 50
+
 TIMED = "W3"
 """The unit whose unloaded latency is measured."""
 
@@ -88,6 +90,11 @@ def report(peer: str, unit: str, runs: int, *, seconds: float, p50_ms: float | N
 def read(meter: Meter) -> dict[str, float]:
     """What the meter shows at the end of the work."""
     return {"processor_seconds": round(meter.processor_seconds(), 2), "rss_mib": round(meter.mib(), 1)}
+
+
+def warm_up(count: int) -> int:
+    """How many runs go before those that are measured: connections and threads come into being with them."""
+    return max(2, min(MAX_WARM, count // 10))
 
 
 def median_ms(once: Callable[[], float]) -> float:
