@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -73,7 +72,7 @@ class RunConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         with contextlib.suppress(asyncio.CancelledError):
             async for event in stream.follow(run_id, after, permitted=permitted):
                 if event is not None:
-                    await self.send(text_data=json.dumps(event, ensure_ascii=False, separators=(",", ":")))
+                    await self.send(text_data=event.text)
             await self.close(ENDED if await permitted() else UNAUTHENTICATED)
 
     async def receive(self, text_data: Any = None, bytes_data: Any = None) -> None:

@@ -1,18 +1,25 @@
 """Committed events of a run, in order, to whoever watches: first from Postgres, then as they come.
 
 Redis only wakes; what is sent is read by seq, so a watcher misses nothing and gets nothing twice, over any
-number of reconnects (hazards P13, I13).
+number of reconnects (hazards P13, I13). What is new in a run is read once for all of its watchers, and each takes it
+at its own pace: one that is slow falls behind into the log and holds nobody back (hazard F24).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import json
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections import deque
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from itertools import islice
 from typing import Any
 from weakref import WeakKeyDictionary
 
+import psycopg
+import psycopg_pool
 import redis.asyncio
 from django.conf import settings
 from psycopg_pool import AsyncConnectionPool
@@ -23,40 +30,114 @@ from runs.queries import event_view
 from runs.wake import EVENTS
 
 PAGE = 500
+RECENT = 500
+"""So many events of a run are kept for its watchers; who is further behind reads from Postgres at its own pace."""
+
+MAX_READ = 5_000
 LOOK_SECONDS = 2.0
+"""So often every watched run is looked at without a bell, all of them in one statement."""
+
+KEEP_SECONDS = 10.0
 RECHECK_SECONDS = 5.0
 
 _log = logging.getLogger(__name__)
 _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
 
 
-class Hub:
-    """One subscription per event loop; it wakes the watchers of the runs that changed."""
+class Streamed:
+    """An event on its way to watchers; its JSON is written once for all of them."""
+
+    __slots__ = ("seq", "type", "node", "_event", "_text")
+
+    def __init__(self, event: Event) -> None:
+        self.seq, self.type, self.node = event.seq, event.type, event.node
+        self._event = event
+        self._text: str | None = None
+
+    @property
+    def text(self) -> str:
+        if self._text is None:
+            self._text = json.dumps(event_view(self._event), ensure_ascii=False, separators=(",", ":"))
+        return self._text
+
+
+class Feed:
+    """The newest events of one watched run: those with seq from `floor` + 1 to `top`."""
 
     def __init__(self) -> None:
-        self._watchers: dict[str, set[asyncio.Event]] = {}
+        self.watchers = 0
+        self.floor = self.top = -1
+        self._recent: deque[Streamed] = deque()
+        self._change: asyncio.Future[None] | None = None
+
+    @property
+    def begun(self) -> bool:
+        return self.top >= 0
+
+    def begin(self, seq: int) -> None:
+        self.floor = self.top = seq
+
+    def add(self, event: Streamed) -> None:
+        if event.seq != self.top + 1:
+            return
+        self._recent.append(event)
+        self.top = event.seq
+        if len(self._recent) > RECENT:
+            self.floor = self._recent.popleft().seq
+
+    def after(self, seq: int) -> list[Streamed]:
+        """The events that follow this seq, which must not be below `floor`."""
+        if seq >= self.top:
+            return []
+        return list(islice(self._recent, seq - self.floor, None))
+
+    def tell(self) -> None:
+        if self._change is not None and not self._change.done():
+            self._change.set_result(None)
+        self._change = None
+
+    async def changed(self, seconds: float) -> None:
+        """Until something is added, at most so long."""
+        if self._change is None:
+            self._change = asyncio.get_running_loop().create_future()
+        await asyncio.wait([self._change], timeout=seconds)
+
+
+class Hub:
+    """One for each event loop: hears which runs changed, and reads for all of their watchers at once."""
+
+    def __init__(self) -> None:
+        self._feeds: dict[str, Feed] = {}
+        self._dirty: set[str] = set()
+        self._wanted = asyncio.Event()
         self.pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
             db.conninfo(), min_size=0, max_size=4, max_idle=20, configure=_configure, timeout=10, open=False
         )
         self._opened = asyncio.Lock()
-        self._listener: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
 
     async def open(self) -> None:
         async with self._opened:
-            if self._listener is None:
+            if not self._tasks:
                 await self.pool.open()
-                self._listener = asyncio.create_task(self._listen())
+                self._tasks = [asyncio.create_task(self._listen()), asyncio.create_task(self._read())]
 
-    def watch(self, run_id: str) -> asyncio.Event:
-        bell = asyncio.Event()
-        self._watchers.setdefault(run_id, set()).add(bell)
-        return bell
+    def watch(self, run_id: str) -> Feed:
+        feed = self._feeds.setdefault(run_id, Feed())
+        feed.watchers += 1
+        return feed
 
-    def leave(self, run_id: str, bell: asyncio.Event) -> None:
-        bells = self._watchers.get(run_id, set())
-        bells.discard(bell)
-        if not bells:
-            self._watchers.pop(run_id, None)
+    def leave(self, run_id: str, feed: Feed) -> None:
+        feed.watchers -= 1
+        if feed.watchers == 0 and self._feeds.get(run_id) is feed:
+            del self._feeds[run_id]
+
+    def look(self, run_ids: Iterable[str]) -> None:
+        """These runs may have new events."""
+        found = self._feeds.keys() & set(run_ids)
+        if found:
+            self._dirty |= found
+            self._wanted.set()
 
     async def _listen(self) -> None:
         while True:
@@ -69,15 +150,45 @@ class Hub:
                     while True:
                         message = await subscription.get_message(timeout=15)
                         if message is not None:
-                            self._wake(bytes(message["data"]).decode("ascii", "replace").split(" "))
+                            self.look(bytes(message["data"]).decode("ascii", "replace").split(" "))
             except redis.RedisError as error:
                 _log.warning("No wake-ups from Redis: %s", error)
                 await asyncio.sleep(1)
 
-    def _wake(self, run_ids: list[str]) -> None:
-        for run_id in run_ids:
-            for bell in self._watchers.get(run_id, ()):
-                bell.set()
+    async def _read(self) -> None:
+        """Reads what is new in the runs that changed, in one statement for all that changed meanwhile."""
+        looked = time.monotonic()
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._wanted.wait(), LOOK_SECONDS)
+            self._wanted.clear()
+            if time.monotonic() - looked > LOOK_SECONDS:
+                looked = time.monotonic()
+                self._dirty |= self._feeds.keys()
+            asked, self._dirty = self._dirty, set()
+            feeds = {run: self._feeds[run] for run in asked if run in self._feeds and self._feeds[run].begun}
+            if not feeds:
+                continue
+            try:
+                await self._distribute(feeds)
+            except (psycopg.Error, psycopg_pool.PoolTimeout, OSError) as error:
+                _log.warning("The events of watched runs cannot be read: %s", error)
+                self._dirty |= feeds.keys()
+                await asyncio.sleep(0.5)
+
+    async def _distribute(self, feeds: dict[str, Feed]) -> None:
+        async with self.pool.connection() as connection:
+            rows = await connection.execute(
+                db.sql("events_after"),
+                {"run": list(feeds), "seq": [feed.top for feed in feeds.values()], "limit": MAX_READ},
+            )
+            found = await rows.fetchall()
+        for run, seq, kind, at, node, data in found:
+            feeds[run].add(Streamed(Event(seq, kind, db.micros(at), node, data)))
+        for feed in {row[0]: feeds[row[0]] for row in found}.values():
+            feed.tell()
+        if len(found) == MAX_READ:
+            self.look(feeds)
 
 
 async def _configure(connection: Any) -> None:
@@ -100,53 +211,61 @@ async def _always() -> bool:
 
 async def follow(
     run_id: str, after: int, *, permitted: Callable[[], Awaitable[bool]] = _always
-) -> AsyncIterator[dict[str, Any] | None]:
+) -> AsyncIterator[Streamed | None]:
     """The events of a run after a seq, then new ones as they are committed, up to the run's end.
 
     None stands for "still here" (a keep-alive). Ends also when the watcher is no longer permitted.
     """
     bells = hub()
     await bells.open()
-    bell = bells.watch(run_id)
+    feed = bells.watch(run_id)
     checked = time.monotonic()
+    seen_top = False
     try:
         while True:
-            bell.clear()
-            page = await _page(bells, run_id, after)
-            for event in page:
-                yield event_view(event)
+            behind = not feed.begun or after < feed.floor
+            events = await _page(bells, run_id, after) if behind else feed.after(after)
+            for event in events:
+                yield event
                 after = event.seq
                 if event.type in TERMINAL:
                     return
-            if not page and await _has_ended(bells, run_id, after):
-                return
             if time.monotonic() - checked > RECHECK_SECONDS:
                 if not await permitted():
                     return
                 checked = time.monotonic()
-            if len(page) == PAGE:
+            if behind and len(events) == PAGE:
                 continue
-            try:
-                await asyncio.wait_for(bell.wait(), LOOK_SECONDS)
-            except TimeoutError:
-                yield None
+            if not events:
+                if not seen_top:
+                    seen_top = True
+                    ended, last = await _standing(bells, run_id)
+                    if ended and after >= last:
+                        return
+                    if not feed.begun:
+                        # Not at `after`: a client may resume at a seq that is not there yet.
+                        feed.begin(min(after, last))
+                        bells.look([run_id])
+                before = feed.top
+                await feed.changed(KEEP_SECONDS)
+                if feed.top == before:
+                    yield None
     finally:
-        bells.leave(run_id, bell)
+        bells.leave(run_id, feed)
 
 
-async def _page(bells: Hub, run_id: str, after: int) -> list[Event]:
+async def _page(bells: Hub, run_id: str, after: int) -> list[Streamed]:
     async with bells.pool.connection() as connection:
         rows = await connection.execute(
             "SELECT seq, type, at, node, data FROM run_event WHERE run_id = %s AND seq > %s ORDER BY seq LIMIT %s",
             [run_id, after, PAGE],
         )
-        return [Event(seq, kind, db.micros(at), node, data) async for seq, kind, at, node, data in rows]
+        return [Streamed(Event(seq, kind, db.micros(at), node, data)) async for seq, kind, at, node, data in rows]
 
 
-async def _has_ended(bells: Hub, run_id: str, after: int) -> bool:
-    """True when a watcher who has seen `after` has seen everything there will be."""
+async def _standing(bells: Hub, run_id: str) -> tuple[bool, int]:
+    """Whether a run has ended, and its last seq."""
     async with bells.pool.connection() as connection:
-        cursor = await connection.execute(
-            "SELECT 1 FROM run WHERE id = %s AND ended_at IS NOT NULL AND last_seq <= %s", [run_id, after]
-        )
-        return await cursor.fetchone() is not None
+        cursor = await connection.execute("SELECT ended_at IS NOT NULL, last_seq FROM run WHERE id = %s", [run_id])
+        row = await cursor.fetchone()
+        return (row[0], row[1]) if row else (True, 0)

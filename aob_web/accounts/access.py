@@ -13,6 +13,10 @@ from django.middleware.csrf import CsrfViewMiddleware
 from aob_web.accounts.models import SCOPES, ApiToken
 from workflows.core.errors import AobError
 
+VERDICT_SECONDS = 4.0
+MAX_VERDICTS = 10_000
+_verdicts: dict[tuple[Any, int | None], tuple[bool, float]] = {}
+
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
@@ -33,11 +37,23 @@ class Caller:
         return str(self.user.get_username())
 
     def still_valid(self) -> bool:
-        """False once the user or token is no longer good; for connections that stay open."""
-        if self.token is not None:
-            found = ApiToken.objects.filter(pk=self.token, revoked_at=None).exists()
-            return found and type(self.user).objects.filter(pk=self.user.pk, is_active=True).exists()
-        return type(self.user).objects.filter(pk=self.user.pk, is_active=True).exists()
+        """False once the user or token is no longer good; for connections that stay open.
+
+        Asked once for all of a caller's connections in a few seconds.
+        """
+        known, until = _verdicts.get((self.user.pk, self.token), (False, 0.0))
+        if time.monotonic() < until:
+            return known
+        verdict = self._is_valid()
+        if len(_verdicts) > MAX_VERDICTS:
+            _verdicts.clear()
+        _verdicts[self.user.pk, self.token] = (verdict, time.monotonic() + VERDICT_SECONDS)
+        return verdict
+
+    def _is_valid(self) -> bool:
+        if self.token is not None and not ApiToken.objects.filter(pk=self.token, revoked_at=None).exists():
+            return False
+        return bool(type(self.user).objects.filter(pk=self.user.pk, is_active=True).exists())
 
 
 def bearer(header: str | None) -> Caller | None:

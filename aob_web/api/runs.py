@@ -128,12 +128,11 @@ async def _sse(run_id: str, after: int, node: str | None, errors: bool, caller: 
         if event is None:
             yield b": keep-alive\n\n"
             continue
-        if node and not (event["node"] and queries.is_within(event["node"], node)):
+        if node and not (event.node and queries.is_within(event.node, node)):
             continue
-        if errors and event["type"] not in queries.ERRORS:
+        if errors and event.type not in queries.ERRORS:
             continue
-        text = json.dumps(event, ensure_ascii=False, separators=(",", ":"))
-        yield f"id: {event['seq']}\nevent: {event['type']}\ndata: {text}\n\n".encode()
+        yield f"id: {event.seq}\nevent: {event.type}\ndata: {event.text}\n\n".encode()
     view = await sync_to_async(queries.run)(run_id)
     if view["status"] in queries.TERMINAL_STATUSES:
         yield f"event: end\ndata: {json.dumps({'status': view['status']})}\n\n".encode()

@@ -47,19 +47,27 @@ def _plant_stale() -> None:
 
 
 def _plant_cursor() -> None:
+    import asyncio
+
     from runs import stream
 
-    real = stream._page
+    real = stream.Hub._distribute
 
-    async def page(bells: Any, run_id: str, after: int) -> Any:
-        found = await real(bells, run_id, after)
-        if found:
-            async with bells.pool.connection() as connection:
-                rows = await connection.execute("SELECT max(seq) FROM run_event WHERE run_id = %s", [run_id])
-                found[-1].seq = (await rows.fetchone())[0]
-        return found
+    async def distribute(self: Any, feeds: Any) -> None:
+        await real(self, feeds)
+        await asyncio.sleep(0.02)
+        async with self.pool.connection() as connection:
+            for run, feed in feeds.items():
+                row = await (
+                    await connection.execute("SELECT max(seq) FROM run_event WHERE run_id = %s", [run])
+                ).fetchone()
+                if row[0] > feed.top:
+                    feed.begin(row[0])
+                    feed._recent.clear()
 
-    stream._page = page
+    stream.Hub._distribute = distribute
+    stream.Feed.after = lambda self, seq: [event for event in self._recent if event.seq > seq]
+    stream.Feed.floor = property(lambda self: 0, lambda self, value: None)
 
 
 def _setup_with_bug(*arguments: Any, **options: Any) -> None:
