@@ -7,7 +7,7 @@ server without fsync or synchronous commits.
 
 DBOS is a library, so its processes are ours, and one of Python uses one core: there is one for each core, as far as
 Postgres has connections for their pools; PEER_PROCESSES says otherwise. On two cores W3 gave 143 to 153 runs a second
-on one process, 160 to 165 on two and 147 on three.
+on one process, 136 to 165 on two and 147 on three, the machine being shared with others.
 """
 
 from __future__ import annotations
