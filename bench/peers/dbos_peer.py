@@ -6,8 +6,8 @@ the URL of `python -m bench.effects PORT`. Runs that are accepted are as durable
 server without fsync or synchronous commits.
 
 DBOS is a library, so its processes are ours, and one of Python uses one core: there is one for each core, as far as
-Postgres has connections for their pools; PEER_PROCESSES says otherwise. On two cores W3 gave 143 to 153 runs a second
-on one process, 160 to 165 on two and 147 on three.
+Postgres has connections for their pools; PEER_PROCESSES says otherwise. On two cores, shared with others, 500 runs of W3
+in turns gave 135 to 153 a second on one process, 136 to 165 on two and 147 on three: no clear difference.
 """
 
 from __future__ import annotations
