@@ -108,7 +108,7 @@ def web(alive: Callable[[], None]) -> None:
     os.umask(0o077)
     Server(
         application=application,
-        endpoints=["unix:" + str(socket).replace(":", r"\:") + ":mode=600"],
+        endpoints=["unix:" + str(socket).replace(":", r"\:") + ":mode=600:backlog=4096:lockfile=0"],
         http_timeout=None,
         request_buffer_size=64 * 1024,
         application_close_timeout=5,

@@ -67,6 +67,7 @@ class Feed:
     def __init__(self) -> None:
         self.watchers = 0
         self.floor = self.top = -1
+        self.ended = False
         self._recent: deque[Streamed] = deque()
         self._change: asyncio.Future[None] | None = None
 
@@ -82,6 +83,7 @@ class Feed:
             return
         self._recent.append(event)
         self.top = event.seq
+        self.ended = event.type in TERMINAL
         if len(self._recent) > RECENT:
             self.floor = self._recent.popleft().seq
 
@@ -111,7 +113,7 @@ class Hub:
         self._dirty: set[str] = set()
         self._wanted = asyncio.Event()
         self.pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
-            db.conninfo(), min_size=0, max_size=4, max_idle=20, configure=_configure, timeout=10, open=False
+            db.conninfo(), min_size=0, max_size=4, max_idle=20, configure=_configure, timeout=30, open=False
         )
         self._opened = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
@@ -220,7 +222,6 @@ async def follow(
     await bells.open()
     feed = bells.watch(run_id)
     checked = time.monotonic()
-    seen_top = False
     try:
         while True:
             behind = not feed.begun or after < feed.floor
@@ -237,8 +238,9 @@ async def follow(
             if behind and len(events) == PAGE:
                 continue
             if not events:
-                if not seen_top:
-                    seen_top = True
+                if feed.ended and after >= feed.top:
+                    return
+                if not feed.begun:
                     ended, last = await _standing(bells, run_id)
                     if ended and after >= last:
                         return

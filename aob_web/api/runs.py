@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import AsyncIterator
 
-from asgiref.sync import sync_to_async
+from channels.db import database_sync_to_async
+from django.db import connection
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from ninja import Router
 
@@ -104,6 +105,8 @@ def events(
         raise AobError("seq_invalid", "`after` is not a seq.", "/after", "Use the seq of the last event you have.")
     if not wants_stream:
         return as_json(queries.events(run_id, after=after, limit=limit, node=node, errors=filter == "errors"))
+    # A stream may last for days; the connection that looked the caller up must not be kept for it.
+    connection.close()
     answer = StreamingHttpResponse(
         _sse(run_id, after, node, filter == "errors", caller), content_type="text/event-stream"
     )
@@ -122,7 +125,7 @@ def _resume_at(request: HttpRequest, after: int) -> int:
 
 
 async def _sse(run_id: str, after: int, node: str | None, errors: bool, caller: Caller) -> AsyncIterator[bytes]:
-    permitted = sync_to_async(caller.still_valid)
+    permitted = database_sync_to_async(caller.still_valid)
     yield b"retry: 1000\n\n"
     async for event in stream.follow(run_id, after, permitted=permitted):
         if event is None:
@@ -133,7 +136,7 @@ async def _sse(run_id: str, after: int, node: str | None, errors: bool, caller: 
         if errors and event.type not in queries.ERRORS:
             continue
         yield f"id: {event.seq}\nevent: {event.type}\ndata: {event.text}\n\n".encode()
-    view = await sync_to_async(queries.run)(run_id)
+    view = await database_sync_to_async(queries.run)(run_id)
     if view["status"] in queries.TERMINAL_STATUSES:
         yield f"event: end\ndata: {json.dumps({'status': view['status']})}\n\n".encode()
 
