@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar o
 RUNTIME := $(VENV)/.runtime-$(firstword $(shell cksum < requirements.txt))
 DEV := $(VENV)/.dev-$(firstword $(shell cat requirements.txt requirements-dev.txt | cksum))
 .DEFAULT_GOAL := help
-.PHONY: help up test lint format ci doctor docs bench clean
+.PHONY: help up test lint format ci doctor docs bench bench-quick chaos chaos-bites clean
 
 help: ## Lists the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -55,8 +55,20 @@ format: $(DEV) ## Formats the code
 docs: $(DEV) ## Writes the pages that are generated from the code
 	$(BIN)/python -m docs.generate
 
-bench: $(DEV) ## Measures the command line and the engine
-	$(BIN)/python -m bench
+bench: $(DEV) ## Measures the work units beside DBOS and Celery (about 10 minutes)
+	$(BIN)/python -m bench --long --json bench.json
+	$(BIN)/python -m bench.basics
+
+bench-quick: $(DEV) ## Measures the most telling units, in under 2 minutes
+	$(BIN)/python -m bench --quick
+
+MINUTES ?= 3
+SEED ?= $(shell date +%s)
+chaos: $(DEV) ## Breaks the running system under load: make chaos MINUTES=30 SEED=1
+	$(BIN)/python -m tests.chaos --minutes $(MINUTES) --seed $(SEED)
+
+chaos-bites: $(DEV) ## Shows that the chaos checker finds three planted bugs
+	for bug in ack stale cursor; do $(BIN)/python -m tests.chaos --minutes 0.8 --seed 5 --pause 0.1 --bug $$bug || exit 1; done
 
 ci: ## What CI runs
 	.ci/run

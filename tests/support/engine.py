@@ -46,6 +46,7 @@ class Engine:
         self.world = world
         self.random = random.Random(seed)
         self.slice_size = slice_size
+        self.documents: list[dict[str, Any]] = []
         self.now = 1_700_000_000 * SECOND
         version = self.add_version(document)
         self.fact("RunStarted", None, {"run": RUN_ID, "version": version, "inputs": inputs if inputs else {}})

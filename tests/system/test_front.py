@@ -1,0 +1,136 @@
+"""The process at the public port: starts taken in without the web process, everything else passed on as it is."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.support.installation import Installation
+from tests.support.waiting import eventually
+
+DOCUMENT = {"name": "front", "nodes": {"a": {"type": "transform", "config": {"output": "{{ inputs.n }}"}}}}
+
+
+@pytest.fixture(scope="module")
+def own(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    with Installation(Path(tmp_path_factory.mktemp("front")) / "home") as installation:
+        assert installation.request("POST", "/api/v1/workflows", {"document": DOCUMENT})[0] == 201
+        yield installation
+
+
+def start(n: int = 1) -> dict[str, Any]:
+    return {"workflow": "front", "inputs": {"n": n}}
+
+
+def test_a_start_is_answered_as_the_run_is_shown(own: Installation) -> None:
+    status, view = own.request("POST", "/api/v1/runs", {**start(7), "labels": {"a": "b"}, "priority": "high"})
+    assert status == 201 and view["status"] == "completed" and view["output"] == {"a": 7}
+    assert own.request("GET", f"/api/v1/runs/{view['id']}")[1] == view
+
+
+def test_a_batch_is_answered_item_by_item_and_its_key_covers_it(own: Installation) -> None:
+    wrong = {"workflow": "nowhere", "inputs": {}}
+    body = {"runs": [start(1), wrong, start(2), {"workflow": "front", "inputs": 1, "x": 2}]}
+    first = own.request("POST", "/api/v1/runs/batch", body, Idempotency_Key="batch-1")
+    again = own.request("POST", "/api/v1/runs/batch", body, Idempotency_Key="batch-1")
+    statuses = [item["status"] for item in first[1]["items"]]
+    assert first[0] == 200 and statuses[:3] == [201, 404, 201] and statuses[3] == 422
+    ids = [item["run"]["id"] for item in first[1]["items"] if item["status"] == 201]
+    assert ids == [item["run"]["id"] for item in again[1]["items"] if item["status"] == 201]
+    lines = "\n".join(json.dumps(start(n)) for n in range(3)).encode()
+    answer = own.request("POST", "/api/v1/runs/batch", data=lines, Content_Type="application/x-ndjson")
+    assert [item["status"] for item in answer[1]["items"]] == [201, 201, 201]
+
+
+def test_runs_that_are_only_accepted_are_executed_by_the_coordinator(own: Installation) -> None:
+    request = urllib.request.Request(
+        f"{own.url}/api/v1/runs",
+        json.dumps(start(3)).encode(),
+        {"Authorization": f"Bearer {own.token}", "Prefer": "respond-async"},
+    )
+    with urllib.request.urlopen(request) as answer:
+        view = json.load(answer)
+        assert answer.status == 201 and answer.headers["Preference-Applied"] == "respond-async"
+        assert answer.headers["Location"] == f"/api/v1/runs/{view['id']}"
+    assert view["last_seq"] == 1 and view["output"] is None
+    assert own.ended(view["id"])["output"] == {"a": 3}
+
+
+@pytest.mark.parametrize(
+    ("data", "headers", "status", "code"),
+    [
+        (b"{}", {}, 422, "field_missing"),
+        (b"{", {}, 400, "json_syntax"),
+        (b'{"workflow": "front", "workflow": "x"}', {}, 400, "json_duplicate_key"),
+        (b'{"workflow": "nowhere"}', {}, 404, "workflow_unknown"),
+        (b'{"workflow": "front", "inputs": {}, "more": 1}', {}, 422, "unknown_field"),
+        (b'{"workflow": "front", "inputs": {"n": NaN}}', {}, 400, "json_not_finite"),
+        (b'{"workflow": "front"}', {"Idempotency_Key": "x" * 201}, 422, "idempotency_key_invalid"),
+        (b'{"workflow": "front\\u0000"}', {}, 400, "json_nul"),
+    ],
+)
+def test_wrong_starts_are_refused_with_the_place(
+    own: Installation, data: bytes, headers: dict[str, str], status: int, code: str
+) -> None:
+    answer = own.request("POST", "/api/v1/runs", data=data, **headers)
+    assert (answer[0], answer[1]["code"]) == (status, code)
+
+
+def test_credentials(own: Installation) -> None:
+    assert own.request("POST", "/api/v1/runs", start(), token="aob_wrong")[0] == 401
+    assert own.request("POST", "/api/v1/runs", start(), token=None)[0] == 401
+    reading = token(own, "read")
+    assert own.request("POST", "/api/v1/runs", start(), token=reading)[0] == 403
+    revoked = token(own, "execute")
+    assert own.request("POST", "/api/v1/runs", start(), token=revoked)[0] == 201
+    django(own, f"ApiToken.objects.filter(digest=digest({revoked!r})).update(revoked_at=timezone.now())")
+    eventually(lambda: own.request("POST", "/api/v1/runs", start(), token=revoked)[0] == 401, seconds=5)
+
+
+def test_starts_are_taken_while_the_web_process_stands_still_or_is_gone(own: Installation) -> None:
+    [web] = own.children("aob_web.processes web")
+    os.kill(web, signal.SIGSTOP)
+    try:
+        began = time.monotonic()
+        assert own.request("POST", "/api/v1/runs", start())[0] == 201
+        assert time.monotonic() - began < 2
+    finally:
+        os.kill(web, signal.SIGCONT)
+    os.kill(web, signal.SIGKILL)
+    assert own.request("POST", "/api/v1/runs", start())[0] == 201
+    status, answer = own.request("GET", "/api/v1/runs?limit=1")
+    assert status == 200 or (status == 503 and answer["code"] == "unavailable" and answer["retry_after"])
+    eventually(lambda: own.request("GET", "/api/v1/runs?limit=1")[0] == 200, seconds=20)
+
+
+def token(aob: Installation, scope: str) -> str:
+    return django(aob, f"print(ApiToken.issue(User.objects.get(), 'test', ({scope!r},)))")
+
+
+def django(aob: Installation, statement: str) -> str:
+    """What a statement prints in the system's own Django."""
+    import subprocess
+    import sys
+
+    runtime = json.loads((aob.home / "run" / "runtime.json").read_text())
+    program = (
+        "import django; django.setup()\nfrom django.contrib.auth.models import User\nfrom django.utils import timezone\n"
+        f"from aob_web.accounts.models import ApiToken, digest\n{statement}\n"
+    )
+    environment = {
+        **aob.environment,
+        "DATABASE_URL": runtime["database_url"],
+        "AOB_SECRET_KEY": "x" * 40,
+        "DJANGO_SETTINGS_MODULE": "aob_web.settings",
+        "AOB_PROCESS": "front",
+    }
+    done = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    return done.stdout.strip()
