@@ -314,7 +314,7 @@ class Supervisor:
         child.process = None
         how = "silent" if code is None else _how(code)
         pause = child.comeback.failed(now)
-        self.console.say("problem", f"{name} ended ({how}); starting it again in {pause:.0f} s", name=name)
+        self.console.say("problem", f"{name} ended ({how}); starting it again{_in(pause)}", name=name)
         for line in last_lines(self.home / "log" / f"{name}.log", count=3):
             self.console.say("problem", f"  {name}: {line}", name=name)
         return False
@@ -330,7 +330,7 @@ class Supervisor:
                 pause = comeback.failed(now)
                 self.console.say(
                     "problem",
-                    f"{name} ended ({_how(service.process.returncode)}); starting it again in {pause:.0f} s",
+                    f"{name} ended ({_how(service.process.returncode)}); starting it again{_in(pause)}",
                     name=name,
                 )
                 stop(service.process)
@@ -425,6 +425,10 @@ class Supervisor:
             _try(lambda: homes.forget_runtime(self.home), self.console)
             self.console.say("progress", "Stopped; nothing is left running.")
         self._lock.release()
+
+
+def _in(pause: float) -> str:
+    return f" in {pause:.0f} s" if pause else ""
 
 
 def _try(action: Callable[[], None], console: Console) -> None:
