@@ -188,6 +188,12 @@ AOB_RETENTION_DAYS = float(os.environ.get("AOB_RETENTION_DAYS", "0"))
 AOB_WORKER_SLOTS = int(os.environ.get("AOB_WORKER_SLOTS", "64"))
 """How many tasks one worker process executes at a time."""
 
+AOB_FIDELITY = os.environ.get("AOB_FIDELITY", "fast")
+"""`full` also records when a worker starts an attempt, by one more commit; `fast` leaves that out. Both are durable."""
+
+if AOB_FIDELITY not in ("fast", "full"):
+    raise ImproperlyConfigured(f"AOB_FIDELITY is {AOB_FIDELITY!r}; use fast or full.")
+
 AOB_LEASE_SECONDS = float(os.environ.get("AOB_LEASE_SECONDS", "30"))
 """A task whose worker is silent for so long gets another attempt."""
 

@@ -219,6 +219,16 @@ def leave(cursor: psycopg.Cursor[Any], run_id: str, fact: Fact) -> None:
     )
 
 
+def tell_all(advancer: Advancer, facts: Sequence[tuple[str, Fact]]) -> None:
+    """Gives facts to many runs and lets them go on; what another process holds finds its fact in the inbox."""
+    with db.transaction() as cursor:
+        for run_id, fact in facts:
+            leave(cursor, run_id, fact)
+    ids = list(dict.fromkeys(run_id for run_id, _ in facts))
+    if advancer.runs(ids).runs < len(ids):
+        bells.ring(ready=True)
+
+
 def _fail(run_id: str, reason: str, finished: Sequence[Finished]) -> None:
     """Replaces what Postgres refused by a plain failure of this one run."""
     error = {"code": "engine_data_refused", "message": f"The run's data cannot be stored: {reason[:500]}"}
@@ -263,4 +273,4 @@ def _until_next_timer() -> float:
     return IDLE_SECONDS if due is None else max(0.001, min(float(due), IDLE_SECONDS))
 
 
-__all__ = ["Adoption", "Advanced", "Advancer", "Finished", "leave", "run_forever"]
+__all__ = ["Adoption", "Advanced", "Advancer", "Finished", "leave", "run_forever", "tell_all"]

@@ -92,6 +92,13 @@ def _scheduled(one: dict[str, Any], event: Event) -> None:
     )
 
 
+def _attempt_started(one: dict[str, Any], event: Event) -> None:
+    one["state"] = "running"
+    for attempt in one["attempts"]:
+        if attempt["attempt"] == event.data["attempt"]:
+            attempt["started_at"] = instant(event.at)
+
+
 def _attempt_ended(one: dict[str, Any], event: Event) -> None:
     for attempt in one["attempts"]:
         if attempt["attempt"] == event.data["attempt"]:
@@ -156,6 +163,7 @@ def _close(found: dict[str, dict[str, Any]], event: Event) -> None:
 
 _APPLY = {
     "TaskScheduled": _scheduled,
+    "TaskStarted": _attempt_started,
     "TaskCompleted": _attempt_ended,
     "TaskFailed": _attempt_ended,
     "TaskLost": _attempt_ended,

@@ -48,6 +48,13 @@ def _advancer() -> Advancer:
     return Advancer()
 
 
+def _record_starts(tasks: Sequence[Leased], worker: str) -> None:
+    from runs.coordinator import tell_all
+
+    facts = [(one.run_id, Fact("TaskStarted", one.node, {"attempt": one.attempt, "worker": worker})) for one in tasks]
+    tell_all(_advancer(), facts)
+
+
 class Runner:
     """The executing part of a worker process; runs its own event loop in a thread."""
 
@@ -125,15 +132,21 @@ class Runner:
             # The database may have leased tasks to us and the answer was lost (hazard F9).
             again = await asyncio.to_thread(dispatch.lease_again, worker=self.name, held=list(self._running))
             self._unsure = False
-            self._start(again)
+            await self._begin(again)
         ids, self._rung_for = self._rung_for, []
         tasks = await asyncio.to_thread(
             dispatch.lease, worker=self.name, plane=self.plane, types=self._types, limit=free, ids=ids or None
         )
         if not tasks and ids:
             return 1
-        self._start(tasks)
+        await self._begin(tasks)
         return len(tasks)
+
+    async def _begin(self, tasks: Sequence[Leased]) -> None:
+        """Starts leased tasks; in full fidelity only when their start is recorded."""
+        if tasks and settings.AOB_FIDELITY == "full":
+            await asyncio.to_thread(_record_starts, tasks, self.name)
+        self._start(tasks)
 
     def _start(self, tasks: Sequence[Leased]) -> None:
         for task in tasks:
@@ -227,7 +240,7 @@ class Runner:
         )
         for one in group:
             self._running.pop(one.task.id, None)
-        self._start(advanced.adopted)
+        await self._begin(advanced.adopted)
         self._bell.set()
 
     async def _heartbeat(self) -> None:

@@ -13,7 +13,7 @@ def accepts(state: State, fact: Fact) -> bool:
     if state.ended:
         return False
     kind, data = fact.type, fact.data
-    if kind in ("TaskCompleted", "TaskFailed", "TaskLost"):
+    if kind in ("TaskStarted", "TaskCompleted", "TaskFailed", "TaskLost"):
         activation = state.active.get(fact.node or "")
         return (
             activation is not None
@@ -21,6 +21,7 @@ def accepts(state: State, fact: Fact) -> bool:
             and activation.attempt == data["attempt"]
             and not activation.retrying
             and activation.result is None
+            and (kind != "TaskStarted" or activation.started < data["attempt"])
         )
     if kind == "ChildEnded":
         activation = state.active.get(fact.node or "")

@@ -12,6 +12,7 @@ import msgspec
 FACTS = frozenset(
     {
         "RunStarted",
+        "TaskStarted",
         "TaskCompleted",
         "TaskFailed",
         "TaskLost",

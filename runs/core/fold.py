@@ -79,6 +79,10 @@ def _run_started(state: State, event: Event, irs: Graphs) -> None:
     _open_frame(state, irs, "")
 
 
+def _task_started(state: State, event: Event, irs: Graphs) -> None:
+    state.active[event.node or ""].started = event.data["attempt"]
+
+
 def _task_completed(state: State, event: Event, irs: Graphs) -> None:
     _arrived(state, event, ["ok", _value(event.data, "output")])
 
@@ -451,6 +455,7 @@ def _end_run(state: State, status: str) -> None:
 
 _TRANSITIONS: dict[str, Callable[[State, Event, Graphs], None]] = {
     "RunStarted": _run_started,
+    "TaskStarted": _task_started,
     "TaskCompleted": _task_completed,
     "TaskFailed": _task_failed,
     "TaskLost": _task_lost,

@@ -23,12 +23,14 @@ class Activation(msgspec.Struct, omit_defaults=True):
     """A node that has started and not ended.
 
     `kind`: task, delay, signal, child, map or loop. `result` is what arrived and is not decided on yet:
-    `["ok", value]`, `["failed", error, jitter]`, `["lost"]` or `["timer"]`.
+    `["ok", value]`, `["failed", error, jitter]`, `["lost"]` or `["timer"]`. `started` is the last attempt whose start
+    was recorded; only full fidelity records it.
     """
 
     kind: str
     since: int
     attempt: int = 0
+    started: int = 0
     failures: int = 0
     losses: int = 0
     retrying: bool = False

@@ -8,6 +8,7 @@ import psycopg
 import pytest
 
 from runs import db, queries, services
+from runs.timeline import activations
 from runs.verify import verify
 from tests.support.servers import HttpServer
 from tests.support.system import ended, engine, start
@@ -139,3 +140,21 @@ def test_replay_from_an_item_executes_only_what_follows_it() -> None:
         assert view["output"] == {"end": 5} and view["forked_from"]["run"] == run_id
         assert [request["path"] for request in server.requests[5:]] == ["/3"]
         verified(fork)
+
+
+def test_full_fidelity_also_records_the_start_of_every_attempt(settings: Any) -> None:
+    settings.AOB_FIDELITY = "full"
+    with HttpServer() as server, engine():
+        server.script = [503, 200, 200]
+        call = {
+            "type": "http",
+            "config": {"method": "POST", "url": server.url},
+            "retry": {"max_attempts": 3, "base": "10ms"},
+        }
+        run_id = start(graph({"a": call, "b": call}, ("a", "b")))
+        assert ended(run_id)["status"] == "completed"
+        events = queries.events(run_id)["items"]
+        started = [(event["node"], event["data"]["attempt"]) for event in events if event["type"] == "TaskStarted"]
+        assert started == [("a", 1), ("a", 2), ("b", 1)]
+        assert all(attempt["started_at"] for one in activations(run_id)["items"] for attempt in one["attempts"])
+        verified(run_id)

@@ -307,3 +307,18 @@ def test_large_outputs_are_named_by_content() -> None:
     assert engine.output == 199990000
     assert "output_ref" in engine.log[1].data
     check_log(engine)
+
+
+def test_a_recorded_start_changes_no_decision_and_counts_once() -> None:
+    from runs.core.accept import accepts
+    from runs.core.events import Fact
+
+    engine = Engine(graph({"a": TASK}))
+    begun = Fact("TaskStarted", "a", {"attempt": 1, "worker": "w"})
+    assert accepts(engine.state, begun)
+    engine.fact(begun.type, begun.node, dict(begun.data))
+    assert not accepts(engine.state, begun)
+    assert not accepts(engine.state, Fact("TaskStarted", "a", {"attempt": 2}))
+    engine.run()
+    assert engine.types()[-1] == "RunCompleted" and not accepts(engine.state, begun)
+    assert engine.refolded() == dump(engine.state)

@@ -17,7 +17,7 @@ if (part && document.getElementById("run-live").dataset.live === "1") {
   const source = new EventSource(`/api/v1/runs/${part.dataset.run}/events?after=${part.dataset.after}`);
   source.onmessage = changed;
   for (const type of [
-    "TaskScheduled", "TaskCompleted", "TaskFailed", "TaskLost", "RetryScheduled", "NodeCompleted", "NodeFailed",
+    "TaskScheduled", "TaskStarted", "TaskCompleted", "TaskFailed", "TaskLost", "RetryScheduled", "NodeCompleted", "NodeFailed",
     "NodeSkipped", "NodeWaiting", "NodeRouted", "MapStarted", "ItemCompleted", "ItemFailed", "IterationStarted",
     "IterationCompleted", "ChildStarted", "ChildEnded", "TimerFired", "SignalReceived", "PauseRequested",
     "ResumeRequested", "CancelRequested", "RetryOverridden", "PatchApplied",
