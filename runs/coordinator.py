@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
 import psycopg
+import psycopg_pool
 from django.conf import settings
 from django.db import close_old_connections
 
@@ -26,7 +27,7 @@ from runs.core.fold import apply
 from runs.core.values import MissingValue, Values
 from runs.irs import ir_of
 from runs.leases import Adoption, Finished, Leased
-from runs.store import Change, Held, RunRow, StateCache, claim, load_states, take_inbox
+from runs.store import Change, Held, RunRow, StateCache, claim_ready, claim_runs, load_states, take_inbox
 from runs.writing import write
 from workflows.core.errors import AobError
 
@@ -57,7 +58,7 @@ class Advancer:
 
     def __init__(self) -> None:
         self._cache = StateCache()
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
 
     def ready(self, *, limit: int = BATCH_RUNS) -> Advanced:
         """Advances the runs that are ready."""
@@ -76,15 +77,23 @@ class Advancer:
             except (psycopg.DataError, psycopg.IntegrityError) as error:
                 self._cache.drop(touched)
                 return self._isolate(touched, finished, adoption, error)
+            except (psycopg.Error, psycopg_pool.PoolTimeout, OSError):
+                self._cache.drop(touched)
+                raise
+            except Exception as error:
+                # A defect of ours. It must not keep the other runs of the batch from going on.
+                self._cache.drop(touched)
+                if len(touched) > 1:
+                    return self._isolate(touched, finished, adoption, error)
+                _log.exception("Run %s cannot be advanced", touched)
+                return Advanced()
             except BaseException:
                 self._cache.drop(touched)
                 raise
         bells.ring(tasks=tasks, changed=touched, ready=result.more)
         return result
 
-    def _isolate(
-        self, ids: list[str], finished: list[Finished], adoption: Adoption | None, error: psycopg.Error
-    ) -> Advanced:
+    def _isolate(self, ids: list[str], finished: list[Finished], adoption: Adoption | None, error: Exception) -> Advanced:
         if len(ids) <= 1:
             _log.error("Postgres refused the events of run %s: %s", ids, error)
             for run_id in ids:
@@ -106,9 +115,8 @@ class Advancer:
         adoption: Adoption | None,
         touched: list[str],
     ) -> tuple[Advanced, list[Leased]]:
-        kept = _take_away(cursor, finished)
-        held = claim(cursor, limit=limit, ids=ids)
-        finished = kept()
+        held = claim_ready(cursor, limit) if ids is None else claim_runs(cursor, ids, [one.task for one in finished])
+        finished = [one for one in finished if one.task.id in held.finished]
         rows, now = held.rows, held.now
         claimed = {row.id for row in rows}
         _leave_in_inbox(cursor, [one for one in finished if one.task.run_id not in claimed])
@@ -182,27 +190,6 @@ def _append(held: Held, fact: Fact, now: int) -> Event:
     return event
 
 
-def _take_away(cursor: psycopg.Cursor[Any], finished: list[Finished]) -> Callable[[], list[Finished]]:
-    """Takes the tasks away under their fencing tokens; gives what tells later which leases still held.
-
-    Results of lost leases fall out there. Later, so that the next statement need not wait for the answer.
-    """
-    if not finished:
-        return lambda: []
-    asked = cursor.connection.cursor()
-    parameters: Mapping[str, Any] = {
-        "ids": [one.task.id for one in finished],
-        "tokens": [one.task.token for one in finished],
-    }
-    asked.execute(db.sql("finish_tasks"), parameters)
-
-    def kept() -> list[Finished]:
-        ids = {row[0] for row in asked.fetchall()}
-        return [one for one in finished if one.task.id in ids]
-
-    return kept
-
-
 def _leave_in_inbox(cursor: psycopg.Cursor[Any], finished: list[Finished]) -> None:
     from runs.blobs import write_values
 
@@ -233,7 +220,7 @@ def _fail(run_id: str, reason: str, finished: Sequence[Finished]) -> None:
     """Replaces what Postgres refused by a plain failure of this one run."""
     error = {"code": "engine_data_refused", "message": f"The run's data cannot be stored: {reason[:500]}"}
     with db.transaction() as cursor:
-        _take_away(cursor, list(finished))()
+        claim_runs(cursor, [], [one.task for one in finished])
         cursor.execute("DELETE FROM run_inbox WHERE run_id = %s", [run_id])
         leave(cursor, run_id, Fact("EngineFailed", None, {"error": error}))
 

@@ -17,6 +17,7 @@ from runs.core.events import Event, Fact
 from runs.core.fold import fold
 from runs.core.state import State, load
 from runs.irs import ir_of
+from runs.leases import Leased
 
 MAX_INBOX = 5_000
 CACHED_STATES = 500
@@ -85,24 +86,38 @@ class StateCache:
 
 
 class Claimed(msgspec.Struct):
-    """Runs that are locked for this transaction, those among them for which facts wait, and the database's time."""
+    """Runs that are locked for this transaction, those among them for which facts wait, and the database's time.
+
+    `finished` are the ids of the tasks that were taken away because their leases still held.
+    """
 
     rows: list[RunRow]
     told: list[str]
     now: int
+    finished: set[int]
 
 
-def claim(cursor: psycopg.Cursor[Any], *, limit: int | None = None, ids: Sequence[str] | None = None) -> Claimed:
-    """Locks runs that are ready, or these runs as far as nobody else holds them."""
-    if ids is None:
-        cursor.execute(db.sql("claim_ready"), {"limit": limit})
-    else:
-        cursor.execute(db.sql("claim_runs"), {"ids": list(ids)})
-    found = cursor.fetchall()
+def claim_ready(cursor: psycopg.Cursor[Any], limit: int) -> Claimed:
+    """Locks the next runs that need a coordinator."""
+    return _claimed(cursor.execute(db.sql("claim_ready"), {"limit": limit}).fetchall())
+
+
+def claim_runs(cursor: psycopg.Cursor[Any], ids: Sequence[str], tasks: Sequence[Leased]) -> Claimed:
+    """Locks these runs as far as nobody else holds them, and takes away tasks under their fencing tokens."""
+    cursor.execute(
+        db.sql("claim_runs"),
+        {"ids": list(ids), "tasks": [task.id for task in tasks], "tokens": [task.token for task in tasks]},
+    )
+    return _claimed(cursor.fetchall())
+
+
+def _claimed(found: list[Any]) -> Claimed:
+    held = [row for row in found if row[0] is not None]
     return Claimed(
-        [RunRow(*row[:9]) for row in found],
-        [row[0] for row in found if row[9]],
-        max((row[10] for row in found), default=0),
+        rows=[RunRow(*row[:9]) for row in held],
+        told=[row[0] for row in held if row[9]],
+        now=max((row[10] for row in found), default=0),
+        finished=set(found[0][11] or ()) if found else set(),
     )
 
 

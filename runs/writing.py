@@ -69,7 +69,8 @@ def write(
     blobs.write_values(cursor, values)
     copying.insert(cursor, RUN, [_born(change, now) for change in changes if change.birth is not None])
     _write_events(cursor, changes)
-    older = [change for change in changes if change.birth is None]
+    # A late result may bring an ended run here once more: nothing of it may change (invariant I18).
+    older = [change for change in changes if change.birth is None and (change.events or not change.held.state.ended)]
     _drop_tasks(cursor, older)
     tasks = _write_tasks(cursor, changes, worker, adopt, adopt_plane, lease_seconds)
     _write_snapshots(cursor, changes)
@@ -168,11 +169,7 @@ def _active_tasks(state: State) -> dict[str, int]:
 
 def _drop_tasks(cursor: psycopg.Cursor[Any], changes: Sequence[Change]) -> None:
     """Takes away the tasks that runs no longer want: they ended, or went on without them."""
-    ended = [
-        change.row.id
-        for change in changes
-        if change.held.state.ended and any(event.type in TERMINAL for event in change.events)
-    ]
+    ended = [change.row.id for change in changes if change.events and change.events[-1].type in TERMINAL]
     if ended:
         cursor.execute("DELETE FROM task WHERE run_id = ANY(%s::uuid[])", [ended])
     for change in changes:
@@ -272,7 +269,7 @@ def _write_family(cursor: psycopg.Cursor[Any], changes: Sequence[Change], now: i
     news += [
         (change.row.parent, change.row.parent_node, _ended_fact(change))
         for change in changes
-        if change.held.state.ended and change.row.parent is not None
+        if change.row.parent is not None and change.events and change.events[-1].type in TERMINAL
     ]
     if news:
         parents, nodes, data = zip(*news, strict=True)

@@ -231,6 +231,11 @@ class Runner:
                     _log.warning("Results cannot be recorded yet: %s", error)
                     self._finished = group + self._finished
                     await asyncio.sleep(0.5)
+                except Exception:
+                    # A defect of ours: these attempts run out with their leases; all others are recorded.
+                    _log.exception("Results cannot be recorded")
+                    for one in group:
+                        self._running.pop(one.task.id, None)
 
     async def _record_group(self, group: list[Finished]) -> None:
         free = 0 if self._stopping else max(self._slots - len(self._running) + len(group), 0)

@@ -8,7 +8,7 @@ WITH ready AS (
 )
 SELECT id::text, workflow, version, status, priority, parent::text, parent_node, depth, last_seq,
     EXISTS (SELECT 1 FROM run_inbox WHERE run_inbox.run_id = run.id),
-    (extract(epoch FROM clock_timestamp()) * 1000000)::bigint
+    (extract(epoch FROM clock_timestamp()) * 1000000)::bigint, NULL
 FROM run WHERE id IN (SELECT id FROM ready)
 ORDER BY priority, wake_at NULLS LAST LIMIT %(limit)s
 FOR UPDATE SKIP LOCKED

@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from runs import blobs, db, queries, services, sweeper
+from runs.coordinator import Advancer, leave
+from runs.core.events import Fact
 from runs.verify import verify
 from tests.support.system import start
 from tests.support.waiting import eventually
@@ -98,3 +100,63 @@ def test_a_defect_met_by_one_run_fails_that_run_and_not_its_neighbours(monkeypat
     eventually(lambda: advancer.ready().runs == 0 and all(queries.run(run)["ended_at"] for run in [poison, *others]))
     assert queries.run(poison)["error"]["code"] == "engine_error"
     assert [queries.run(run)["output"] for run in others] == [{"b": 2}, {"b": 3}]
+
+
+def waiting_runs(count: int) -> list[str]:
+    document = graph({"wait": {"type": "signal", "config": {"name": "go"}}})
+    return [start(document) for _ in range(count)]
+
+
+def go_all(runs: list[str], poisoned: str | None = None) -> None:
+    """Leaves the signal for all runs at once; one run may get what Postgres refuses."""
+    with db.transaction() as cursor:
+        for run in runs:
+            leave(cursor, run, Fact("SignalReceived", None, {"name": "go", "payload": 1, "by": "test"}))
+            if run == poisoned:
+                leave(cursor, run, Fact("EngineFailed", None, {"error": {"code": "x", "message": "\x00"}}))
+
+
+def test_one_poisonous_run_of_a_batch_fails_alone() -> None:
+    runs = waiting_runs(9)
+    go_all(runs, poisoned=runs[4])
+    advancer = Advancer()
+    eventually(lambda: not advancer.ready().more)
+    statuses = [queries.run(run)["status"] for run in runs]
+    assert statuses == ["completed"] * 4 + ["failed"] + ["completed"] * 4
+    assert queries.run(runs[4])["error"]["code"] == "engine_data_refused"
+
+
+def test_a_defect_met_while_writing_holds_up_its_own_run_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    from runs import writing
+
+    runs = waiting_runs(6)
+    real = writing._projection
+
+    def broken(change: Any, now: int) -> Any:
+        if change.row.id == runs[2]:
+            raise RuntimeError("a defect")
+        return real(change, now)
+
+    monkeypatch.setattr(writing, "_projection", broken)
+    go_all(runs)
+    advancer = Advancer()
+    advancer.ready()
+    statuses = [queries.run(run)["status"] for run in runs]
+    assert statuses == ["completed"] * 2 + ["waiting"] + ["completed"] * 3
+    monkeypatch.undo()
+    advancer.ready()
+    assert queries.run(runs[2])["status"] == "completed"
+
+
+def test_a_late_result_changes_nothing_of_a_run_that_has_ended() -> None:
+    [run] = waiting_runs(1)
+    go_all([run])
+    advancer = Advancer()
+    advancer.ready()
+    before = queries.run(run)
+    with db.transaction() as cursor:
+        leave(cursor, run, Fact("TaskCompleted", "wait", {"attempt": 1, "output": 2}))
+    advancer.ready()
+    assert queries.run(run) == before and before["status"] == "completed"
+    with db.transaction() as cursor:
+        assert cursor.execute("SELECT count(*) FROM run_inbox").fetchone() == (0,)

@@ -28,6 +28,12 @@ SELECT 'I5', r.id::text, 'the row says seq ' || r.last_seq || ', the log ' || co
 LEFT JOIN LATERAL (SELECT max(seq) AS seq FROM run_event e WHERE e.run_id = r.id) m ON true
 WHERE r.last_seq IS DISTINCT FROM m.seq
 UNION ALL
+SELECT 'I18', r.id::text, 'it ended at ' || e.at || ', its row says ' || coalesce(r.ended_at::text, 'never') FROM run r
+JOIN run_event e ON e.run_id = r.id AND e.seq = r.last_seq
+WHERE (e.type IN ('RunCompleted', 'RunFailed', 'RunCancelled', 'RunTimedOut')) <> (r.ended_at IS NOT NULL)
+    OR (r.ended_at IS NOT NULL AND r.ended_at <> e.at)
+    OR (r.ended_at IS NOT NULL AND r.error::text IS DISTINCT FROM (e.data->'error')::jsonb::text)
+UNION ALL
 SELECT 'I3', e.run_id::text, 'a log without a run' FROM run_event e LEFT JOIN run r ON r.id = e.run_id
 WHERE e.seq = 1 AND r.id IS NULL
 """

@@ -43,7 +43,14 @@ def _plant_stale() -> None:
 
     real = coordinator.accepts
     coordinator.accepts = accepts
-    coordinator._take_away = lambda cursor, finished: lambda: finished
+
+    def claim_runs(cursor: Any, ids: Any, tasks: Any) -> Any:
+        held = claim(cursor, ids, tasks)
+        held.finished = {task.id for task in tasks}
+        return held
+
+    claim = coordinator.claim_runs
+    coordinator.claim_runs = claim_runs
 
 
 def _plant_cursor() -> None:
