@@ -58,7 +58,7 @@ def _options() -> Any:
     parser.add_argument("--every", type=float, default=1.2, help="seconds between faults in a storm, on average")
     parser.add_argument("--bug", choices=("ack", "stale", "cursor"), help="plant this bug; exits 0 when it is found")
     parser.add_argument("--clients", type=int, default=12)
-    parser.add_argument("--pause", type=float, default=0.05, help="seconds that a client waits between two requests")
+    parser.add_argument("--pause", type=float, default=0.2, help="seconds that a client waits between two requests")
     return parser.parse_args()
 
 
