@@ -33,7 +33,7 @@ def _plant_ack() -> None:
 
 
 def _plant_stale() -> None:
-    from runs import coordinator
+    from runs import coordinator, dispatch
 
     def accepts(state: Any, fact: Any) -> bool:
         activation = state.active.get(fact.node or "")
@@ -51,6 +51,7 @@ def _plant_stale() -> None:
 
     claim = coordinator.claim_runs
     coordinator.claim_runs = claim_runs
+    dispatch.renew = lambda tasks: {task.id for task in tasks}
 
 
 def _plant_cursor() -> None:
