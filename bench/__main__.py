@@ -20,11 +20,10 @@ from typing import Any
 
 import psutil
 
-from bench import hop, units, watch
+from bench import effects, hop, units, watch
 from bench.peers import ROOT, interpreter
 from bench.system import MemoryWatch, System
 from embedded.services import Services, start
-from tests.support.installation import free_port
 
 PEERS = ("DBOS", "Celery")
 PEER_UNITS = ("W1", "W3", "W10", "H3", "FAN10")
@@ -38,7 +37,7 @@ def main() -> int:
     chosen = options.only.split(",") if options.only else list(QUICK if options.quick else units.UNITS)
     rounds = QUICK_ROUNDS if options.quick else options.rounds
     report: dict[str, Any] = {"machine": _machine(), "commit": _commit(), "rounds": rounds, "units": {}}
-    with tempfile.TemporaryDirectory(prefix="aob-bench-") as folder, _world() as world:
+    with tempfile.TemporaryDirectory(prefix="aob-bench-") as folder, effects.serving() as world:
         place = Path(folder)
         with (
             System(place / "home", AOB_HTTP_ALLOW=world.removeprefix("http://")) as system,
@@ -109,19 +108,6 @@ def _peers(place: Path, *, wanted: bool) -> Iterator[Services | None]:
         return
     with start(place / "peers", {}) as services:
         yield services
-
-
-@contextmanager
-def _world() -> Iterator[str]:
-    """The effects server."""
-    port = free_port()
-    process = subprocess.Popen([sys.executable, "-m", "bench.effects", str(port)], cwd=ROOT, stdout=subprocess.PIPE)
-    try:
-        assert process.stdout is not None
-        process.stdout.readline()
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
 
 
 def _machine() -> str:

@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import json
+import subprocess
 import sys
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from tests.support.installation import ROOT, free_port
 
 MAX_LOG = 100_000
 ANSWER = b'HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: 11\r\n\r\n{"ok":true}'
@@ -49,6 +54,19 @@ async def main(port: int) -> None:
     server = await asyncio.get_running_loop().create_server(_World, "127.0.0.1", port)
     print(f"http://127.0.0.1:{port}", flush=True)
     await server.serve_forever()
+
+
+@contextmanager
+def serving() -> Iterator[str]:
+    """The server in a process of its own; gives its URL."""
+    port = free_port()
+    command = [sys.executable, "-m", "bench.effects", str(port)]
+    with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            yield process.stdout.readline().strip()
+        finally:
+            process.kill()
 
 
 if __name__ == "__main__":

@@ -10,11 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
-import msgspec
 from yarl import URL
 
 from aob_web.api import problems
-from aob_web.front.starts import Receive, Scope, Send
+from aob_web.front.starts import Receive, Scope, Send, refuse
 
 HOP_BY_HOP = frozenset(
     {
@@ -71,7 +70,7 @@ class Passing:
             if started:
                 raise
             _log.warning("The web process does not answer: %s", error)
-            await _unavailable(send)
+            await refuse(send, problems.unavailable_details("The web process does not answer."))
 
     @staticmethod
     async def _pump(response: aiohttp.ClientResponse, send: Send) -> None:
@@ -170,15 +169,3 @@ async def _until_either(first: Any, second: Any) -> None:
         for task in tasks:
             with contextlib.suppress(asyncio.CancelledError, Exception):
                 await task
-
-
-async def _unavailable(send: Send) -> None:
-    details = problems.unavailable_details("The web process does not answer.")
-    body = msgspec.json.encode(details)
-    headers = [
-        (b"content-type", b"application/problem+json"),
-        (b"content-length", str(len(body)).encode()),
-        (b"retry-after", b"2"),
-    ]
-    await send({"type": "http.response.start", "status": 503, "headers": headers})
-    await send({"type": "http.response.body", "body": body})

@@ -12,6 +12,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import msgspec
@@ -55,22 +56,20 @@ class _ClientGone(Exception):
     """The client went away before its request was complete."""
 
 
-def _commit(requests: Sequence[services.StartRequest]) -> list[services.Started | AobError]:
-    close_old_connections()
-    return services.start_many(requests)
+Grouped = Groups[services.StartRequest, services.Started | AobError]
 
 
-def _commit_later(requests: Sequence[services.StartRequest]) -> list[services.Started | AobError]:
+def _commit(requests: Sequence[services.StartRequest], *, run_ahead: bool) -> list[services.Started | AobError]:
     close_old_connections()
-    return services.start_many(requests, run_ahead=False)
+    return services.start_many(requests, run_ahead=run_ahead)
 
 
 class Starts:
     """Answers starts; `handles` says which requests these are."""
 
     def __init__(self) -> None:
-        self._groups: Groups[services.StartRequest, services.Started | AobError] = Groups(_commit)
-        self._later: Groups[services.StartRequest, services.Started | AobError] = Groups(_commit_later)
+        self._ahead: Grouped = Groups(partial(_commit, run_ahead=True))
+        self._later: Grouped = Groups(partial(_commit, run_ahead=False))
         self._trusted: OrderedDict[str, tuple[Caller, float]] = OrderedDict()
         self._readers = ThreadPoolExecutor(4, thread_name_prefix="read")
         self._held = 0
@@ -88,19 +87,19 @@ class Starts:
         except _ClientGone:
             return
         except AobError as error:
-            await _refuse(send, problems.problem(error))
+            await refuse(send, problems.problem(error))
         except AWAY as error:
             _log.warning("A start was not accepted, the database is away: %s", error)
-            await _refuse(send, problems.unavailable_details("The database does not answer."))
+            await refuse(send, problems.unavailable_details("The database does not answer."))
         except Exception:
             _log.exception("A start failed")
-            await _refuse(send, problems.internal_details())
+            await refuse(send, problems.internal_details())
         finally:
             self._held -= len(body)
 
     async def _start(self, scope: Scope, headers: dict[str, str], body: bytes, caller: Caller, send: Send) -> None:
         ahead = starts.runs_ahead(headers)
-        groups = self._groups if ahead else self._later
+        groups = self._ahead if ahead else self._later
         preferred = () if ahead else ((b"preference-applied", b"respond-async"),)
         if scope["path"] == BATCH:
             requests, answers = starts.many(body, headers, caller)
@@ -178,7 +177,8 @@ async def _answer(send: Send, status: int, value: Any, *headers: tuple[bytes, by
     await _send(send, status, msgspec.json.encode(value), _JSON, *headers)
 
 
-async def _refuse(send: Send, details: dict[str, Any]) -> None:
+async def refuse(send: Send, details: dict[str, Any]) -> None:
+    """Answers with problem details (RFC 9457)."""
     headers = [_PROBLEM]
     if "retry_after" in details:
         headers.append((b"retry-after", str(details["retry_after"]).encode()))

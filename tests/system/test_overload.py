@@ -4,38 +4,26 @@ from __future__ import annotations
 
 import http.client
 import json
-import subprocess
-import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import psycopg
-import pytest
 
-from bench import documents, load
-from tests.support.installation import ROOT, Installation, free_port
+from bench import documents, effects, load
+from tests.support.installation import Installation
 from tests.support.waiting import eventually
 
 BACKLOG = 300
 ASKED = 6_000
 
 
-@pytest.fixture(scope="module")
-def world() -> Iterator[str]:
-    port = free_port()
-    process = subprocess.Popen([sys.executable, "-m", "bench.effects", str(port)], cwd=ROOT, stdout=subprocess.PIPE)
-    try:
-        assert process.stdout is not None
-        process.stdout.readline()
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.kill()
-
-
-def test_ten_times_too_much_is_refused_politely_and_nothing_accepted_is_lost(tmp_path: Path, world: str) -> None:
-    allowed = world.removeprefix("http://")
-    with Installation(tmp_path / "home", AOB_MAX_BACKLOG=str(BACKLOG), AOB_HTTP_ALLOW=allowed) as aob:
+def test_ten_times_too_much_is_refused_politely_and_nothing_accepted_is_lost(tmp_path: Path) -> None:
+    with (
+        effects.serving() as world,
+        Installation(
+            tmp_path / "home", AOB_MAX_BACKLOG=str(BACKLOG), AOB_HTTP_ALLOW=world.removeprefix("http://")
+        ) as aob,
+    ):
         assert aob.request("POST", "/api/v1/workflows", {"document": documents.calls(2, world)})[0] == 201
         body = json.dumps({"workflow": "h2", "inputs": {}}).encode()
         headers = {"authorization": f"Bearer {aob.token}"}

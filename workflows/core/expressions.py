@@ -81,6 +81,7 @@ class Expression(msgspec.Struct, frozen=True, eq=False):
         if self.loops:
             self._check_lists(data)
         try:
+            # CEL's own evaluation of a compiled program, not Python's.
             value = self.program.eval(data=data)
             if value.type() == cel.Type.ERROR:
                 raise self._failed(str(value.plain_value()))
