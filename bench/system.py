@@ -132,7 +132,8 @@ class MemoryWatch:
         return sum(self.most.values())
 
     def _look(self) -> None:
-        while not self._stop.wait(1.0):
+        # To add up shared pages costs processor time itself, so not often.
+        while not self._stop.wait(5.0):
             now = self._system.memory()
             if sum(now.values()) > self.total:
                 self.most = now

@@ -50,7 +50,7 @@ def _starts(system: System, world: str, unit: str) -> tuple[list[dict[str, Any]]
 
 
 def _mix(system: System) -> list[dict[str, Any]]:
-    """The examples that need nobody, a tenth of their calls failing at first, among short pure runs."""
+    """The three examples, a tenth of the calls failing at first and nobody paying in time, among short pure runs."""
     with (ROOT / "examples" / "access-log" / "access.log").open("rb") as file:
         status, blob = system.request("POST", "/api/v1/blobs", data=file.read(), Content_Type="text/plain")
     assert status == 201, blob
@@ -59,6 +59,7 @@ def _mix(system: System) -> list[dict[str, Any]]:
     return [
         {"workflow": "access-log", "inputs": {"log": blob}},
         {"workflow": "api-fan-out", "inputs": {"base": system.url, "count": 10}},
+        {"workflow": "long-process", "inputs": {"reminders": 1, "patience": "500ms"}},
         *[{"workflow": pure["name"], "inputs": documents.PAYLOAD}] * 4,
     ]
 

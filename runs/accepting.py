@@ -211,7 +211,8 @@ def _commit(
         with db.transaction(pipelined=len(changes) <= db.PIPELINED_RUNS) as cursor:
             known = _remember(cursor, changes, requests)
             fresh = {place: change for place, change in changes.items() if place not in known}
-            new_tasks, more = write(cursor, list(fresh.values()), now=now) if fresh else ([], False)
+            new_tasks, more = write(cursor, list(fresh.values()), now=now)
+        tasks.extend(new_tasks.read())
     except (psycopg.DataError, psycopg.IntegrityError) as error:
         places = list(changes)
         if len(places) == 1:
@@ -222,7 +223,6 @@ def _commit(
         halves = [{place: changes[place] for place in half} for half in (places[:middle], places[middle:])]
         first, second = (_commit(half, requests, outcomes, tasks, now) for half in halves)
         return first or second
-    tasks.extend(new_tasks)
     for place, outcome in known.items():
         outcomes[place] = outcome
     for place, change in fresh.items():

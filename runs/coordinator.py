@@ -28,7 +28,7 @@ from runs.core.values import MissingValue, Values
 from runs.irs import ir_of
 from runs.leases import Adoption, Finished, Leased
 from runs.store import Change, Held, RunRow, StateCache, claim_ready, claim_runs, load_states, take_inbox
-from runs.writing import write
+from runs.writing import NewTasks, write
 from workflows.core.errors import AobError
 
 BATCH_RUNS = 200
@@ -73,7 +73,8 @@ class Advancer:
         with self._lock:
             try:
                 with db.transaction(pipelined=ids is not None and len(ids) <= db.PIPELINED_RUNS) as cursor:
-                    result, tasks = self._advance(cursor, ids, limit, finished, adoption, touched)
+                    result, new_tasks = self._advance(cursor, ids, limit, finished, adoption, touched)
+                tasks = new_tasks.read() if new_tasks else []
             except (psycopg.DataError, psycopg.IntegrityError) as error:
                 self._cache.drop(touched)
                 return self._isolate(touched, finished, adoption, error)
@@ -91,6 +92,7 @@ class Advancer:
                 self._cache.drop(touched)
                 raise
         bells.ring(tasks=tasks, changed=touched, ready=result.more)
+        result.adopted = [task for task in tasks if task.token is not None]
         return result
 
     def _isolate(self, ids: list[str], finished: list[Finished], adoption: Adoption | None, error: Exception) -> Advanced:
@@ -114,14 +116,14 @@ class Advancer:
         finished: list[Finished],
         adoption: Adoption | None,
         touched: list[str],
-    ) -> tuple[Advanced, list[Leased]]:
+    ) -> tuple[Advanced, NewTasks | None]:
         held = claim_ready(cursor, limit) if ids is None else claim_runs(cursor, ids, [one.task for one in finished])
         finished = [one for one in finished if one.task.id in held.finished]
         rows, now = held.rows, held.now
         claimed = {row.id for row in rows}
         _leave_in_inbox(cursor, [one for one in finished if one.task.run_id not in claimed])
         if not rows:
-            return Advanced(more=bool(finished)), []
+            return Advanced(more=bool(finished)), None
         touched.extend(row.id for row in rows)
         inbox = take_inbox(cursor, held.told)
         states = load_states(cursor, rows, self._cache)
@@ -152,8 +154,7 @@ class Advancer:
             else:
                 self._cache.keep(change.row.id, change.held)
         unclaimed = any(one.task.run_id not in claimed for one in finished)
-        adopted = [task for task in tasks if task.token is not None]
-        return Advanced(len(rows), adopted, more or unclaimed), tasks
+        return Advanced(len(rows), more=more or unclaimed), tasks
 
     def _advance_run(
         self, row: RunRow, held: Held, inbox: list[Fact], results: list[Finished], now: int, *, max_events: int

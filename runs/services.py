@@ -185,8 +185,8 @@ def replay(run_id: str, start_node: str, *, inputs: Any = None, version: str | N
         change.events = events
         advance(state, ir_of, values, change.events, at=now, max_events=EVENTS_PER_TURN)
         change.values = values.new
-        tasks, more = write(cursor, [change], now=now)
-    bells.ring(tasks=tasks, ready=more)
+        new_tasks, more = write(cursor, [change], now=now)
+    bells.ring(tasks=new_tasks.read(), ready=more)
     return new
 
 

@@ -48,6 +48,23 @@ _FAILURES = frozenset({"NodeFailed", "ItemFailed"})
 _encode = msgspec.json.encode
 
 
+class NewTasks:
+    """Tasks that a batch made. Read after the commit, they cost a pipeline no wait of their own."""
+
+    def __init__(self, cursor: psycopg.Cursor[Any], configs: dict[tuple[str, str, int], dict[str, Any]]) -> None:
+        self._cursor = cursor
+        self._configs = configs
+
+    def read(self) -> list[Leased]:
+        """Once, and in the end: the rows go with it."""
+        if not self._configs:
+            return []
+        tasks = [Leased(*row) for row in self._cursor]
+        for task in tasks:
+            task.data = self._configs[task.run_id, task.node, task.attempt]
+        return tasks
+
+
 def write(
     cursor: psycopg.Cursor[Any],
     changes: Sequence[Change],
@@ -57,11 +74,11 @@ def write(
     adopt: int = 0,
     adopt_plane: str = "",
     lease_seconds: float = 0,
-) -> tuple[list[Leased], bool]:
+) -> tuple[NewTasks, bool]:
     """Writes a batch: values, events, tasks, snapshots, projections, children and their parents' news.
 
-    Gives the new tasks (the first `adopt` of `adopt_plane` leased to `worker`), and whether there is more
-    for a coordinator to do.
+    Gives the new tasks (the first `adopt` of `adopt_plane` leased to `worker`), to be read after the commit, and
+    whether there is more for a coordinator to do.
     """
     values: dict[str, bytes] = {}
     for change in changes:
@@ -185,7 +202,9 @@ def _write_tasks(
     adopt: int,
     adopt_plane: str,
     lease_seconds: float,
-) -> list[Leased]:
+) -> NewTasks:
+    # A cursor of its own, because the next statement takes the results of the last one away.
+    own = cursor.connection.cursor()
     columns: list[list[Any]] = [[] for _ in range(9)]
     configs: dict[tuple[str, str, int], dict[str, Any]] = {}
     for change in changes:
@@ -212,14 +231,11 @@ def _write_tasks(
             for column, value in zip(columns, row, strict=True):
                 column.append(value)
     if not columns[0]:
-        return []
+        return NewTasks(own, {})
     names = ("run_id", "node", "attempt", "type", "plane", "priority", "input_seq", "timeout", "adopted")
     parameters: dict[str, Any] = dict(zip(names, columns, strict=True))
-    cursor.execute(db.sql("insert_tasks"), {**parameters, "worker": worker, "lease_seconds": lease_seconds})
-    tasks = [Leased(*row) for row in cursor]
-    for task in tasks:
-        task.data = configs[task.run_id, task.node, task.attempt]
-    return tasks
+    own.execute(db.sql("insert_tasks"), {**parameters, "worker": worker, "lease_seconds": lease_seconds})
+    return NewTasks(own, configs)
 
 
 def _write_snapshots(cursor: psycopg.Cursor[Any], changes: Sequence[Change]) -> None:
