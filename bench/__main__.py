@@ -20,7 +20,7 @@ from typing import Any
 
 import psutil
 
-from bench import effects, hop, units, watch
+from bench import effects, hop, scale, units, watch
 from bench.peers import ROOT, interpreter
 from bench.system import MemoryWatch, System
 from embedded.services import Services, start
@@ -30,8 +30,8 @@ PEER_UNITS = ("W1", "W3", "W10", "H3", "FAN10")
 PEER_RUNS = {"W1": 1000, "W3": 600, "W10": 200, "H3": 400, "FAN10": 80}
 FULL_ROUNDS, QUICK_ROUNDS = 3, 1
 QUICK = ("W3", "H3", "SUBMIT", "FAN10", "HOP")
-ONCE = ("HOP", "WATCH", "LONG")
-"""Measured once, after the rounds of the others: HOP repeats by itself, WATCH and LONG leave a fuller system behind."""
+ONCE = ("HOP", "WATCH", "LONG", "SCALE")
+"""Measured once, after the rounds of the others: HOP and SCALE repeat by themselves, WATCH and LONG fill the system."""
 
 
 def main() -> int:
@@ -55,6 +55,8 @@ def main() -> int:
                 report["WATCH"] = watch.watch(system)
             if "LONG" in chosen:
                 report["LONG"] = units.long(system)
+        if "SCALE" in chosen:
+            report["SCALE"] = scale.scale(place)
         report["memory, MiB"] = {name: round(size) for name, size in memory.most.items()}
     _print(report)
     if options.json:
@@ -153,7 +155,7 @@ def _print(report: dict[str, Any]) -> None:
             own = [one["rate"] for one in entry[peer]]
             cells.append(f"{statistics.median(own):,.0f}: {middle / statistics.median(own):.0f} ×" if own else "")
         print("| " + " | ".join(cells) + " |")
-    for name in ("HOP, ms", "WATCH", "LONG", "memory, MiB"):
+    for name in ("HOP, ms", "WATCH", "LONG", "SCALE", "memory, MiB"):
         if name in report:
             print(f"\n{name}:")
             for key, value in report[name].items():

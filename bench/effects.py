@@ -1,4 +1,4 @@
-"""An HTTP server that answers at once: the outside world of the benchmark. `python -m bench.effects PORT`.
+"""An HTTP server that answers at once: the outside world of the benchmark. `python -m bench.effects HOST PORT`.
 
 `GET /log` gives when requests came since the last time it was asked, in seconds of the monotonic clock, which all
 processes of a machine share.
@@ -50,17 +50,17 @@ class _World(asyncio.Protocol):
                 _log.append(time.monotonic())
 
 
-async def main(port: int) -> None:
-    server = await asyncio.get_running_loop().create_server(_World, "127.0.0.1", port)
-    print(f"http://127.0.0.1:{port}", flush=True)
+async def main(host: str, port: int) -> None:
+    server = await asyncio.get_running_loop().create_server(_World, host, port)
+    print(f"http://{host}:{port}", flush=True)
     await server.serve_forever()
 
 
 @contextmanager
-def serving() -> Iterator[str]:
+def serving(host: str = "127.0.0.1") -> Iterator[str]:
     """The server in a process of its own; gives its URL."""
     port = free_port()
-    command = [sys.executable, "-m", "bench.effects", str(port)]
+    command = [sys.executable, "-m", "bench.effects", host, str(port)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -70,4 +70,4 @@ def serving() -> Iterator[str]:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1])))
+    asyncio.run(main(sys.argv[1], int(sys.argv[2])))

@@ -31,7 +31,7 @@ def measure(system: System, world: str, unit: str, *, quick: bool) -> dict[str, 
     runs = max(runs // part, 2)
     size = min(BATCH, max(runs // 8, 1))
     bodies = [json.dumps({"runs": (starts * size)[:size]}).encode()] * (runs // size)
-    return _measured(system, bodies, runs // size * size)
+    return measured(system, bodies, runs // size * size)
 
 
 def _starts(system: System, world: str, unit: str) -> tuple[list[dict[str, Any]], int]:
@@ -64,7 +64,7 @@ def _mix(system: System) -> list[dict[str, Any]]:
     ]
 
 
-def _measured(system: System, bodies: list[bytes], runs: int, **headers: str) -> dict[str, Any]:
+def measured(system: System, bodies: list[bytes], runs: int, **headers: str) -> dict[str, Any]:
     requests = (
         load.request("POST", "/api/v1/runs/batch", body, authorization=f"Bearer {system.token}", **headers)
         for body in bodies
@@ -115,7 +115,7 @@ def accept(system: System, runs: int) -> dict[str, Any]:
     """ACCEPT: batches with `Prefer: respond-async`; the rate at which they are durable, not executed."""
     system.push(documents.chain(3))
     body = json.dumps({"runs": [{"workflow": "w3", "inputs": documents.PAYLOAD}] * BATCH}).encode()
-    found = _measured(system, [body] * (runs // BATCH), runs, prefer="respond-async")
+    found = measured(system, [body] * (runs // BATCH), runs, prefer="respond-async")
     return {**found, "rate": found["accepted"], "executed": found["rate"]}
 
 
@@ -125,12 +125,12 @@ def long(system: System) -> dict[str, Any]:
     body = json.dumps({"runs": starts * BATCH}).encode()
 
     def step() -> tuple[float, float]:
-        return _measured(system, [body] * (LONG_STEP // BATCH), LONG_STEP)["rate"], submit(system, 6_000)["rate"]
+        return measured(system, [body] * (LONG_STEP // BATCH), LONG_STEP)["rate"], submit(system, 6_000)["rate"]
 
     step()
     before = step()
     missing = LONG_RUNS - int(system.sql("SELECT count(*) FROM run")[0][0])
-    _measured(system, [body] * max(missing // BATCH, 0), max(missing, BATCH))
+    measured(system, [body] * max(missing // BATCH, 0), max(missing, BATCH))
     system.sql("ANALYZE")
     after = step()
     return {

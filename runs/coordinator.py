@@ -39,8 +39,8 @@ EVENTS_PER_BATCH = 10_000
 """So many decisions a batch makes, give or take one a run; keeps its transaction far from the server's limit."""
 
 IDLE_SECONDS = 1.0
-FACTS_SECONDS = 0.005
-"""So soon the coordinator looks again for facts of a run that another process held when they came."""
+HELD_SECONDS = (0.005, 0.1)
+"""So soon the coordinator looks again for what another process holds, doubling from the first to the second."""
 
 _log = logging.getLogger(__name__)
 
@@ -231,6 +231,8 @@ def run_forever(stop: threading.Event, alive: Callable[[], None]) -> None:
     advancer = Advancer()
     bell = wake.Waiter(wake.READY)
     pause = 0.0
+    shortest, longest = HELD_SECONDS
+    patience = shortest
     while not stop.is_set():
         alive()
         try:
@@ -243,12 +245,21 @@ def run_forever(stop: threading.Event, alive: Callable[[], None]) -> None:
             close_old_connections()
             stop.wait(pause)
             continue
-        if not busy:
-            bell.wait(_until_next_timer())
+        if busy:
+            patience = shortest
+            continue
+        idle = _until_next_work()
+        if idle > 0:
+            bell.wait(idle)
+            patience = shortest
+        else:
+            # There is work, and others have it. They go on with it; this one is here in case that they do not.
+            bell.wait(patience)
+            patience = min(patience * 2, longest)
 
 
-def _until_next_timer() -> float:
-    """Seconds to the earliest timer, at most IDLE_SECONDS; a moment when facts wait for a run that is being advanced."""
+def _until_next_work() -> float:
+    """Seconds to the earliest timer, at most IDLE_SECONDS; 0 when something is due or facts wait."""
     try:
         with db.statement() as cursor:
             row = cursor.execute(db.sql("next_work")).fetchone()
@@ -257,8 +268,8 @@ def _until_next_timer() -> float:
     assert row is not None
     due, facts = row
     if facts:
-        return FACTS_SECONDS
-    return IDLE_SECONDS if due is None else max(0.001, min(float(due), IDLE_SECONDS))
+        return 0.0
+    return IDLE_SECONDS if due is None else max(0.0, min(float(due), IDLE_SECONDS))
 
 
 __all__ = ["Adoption", "Advanced", "Advancer", "Finished", "leave", "run_forever", "tell_all"]
