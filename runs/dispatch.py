@@ -15,6 +15,7 @@ from django.conf import settings
 from kombu.exceptions import KombuError
 
 from runs import db
+from runs.core.retries import MAX_LOSSES
 from runs.leases import Leased
 
 EXECUTE = "aob.execute"
@@ -90,6 +91,7 @@ def lease(*, worker: str, plane: str, types: Sequence[str], limit: int, ids: Seq
                 "limit": limit,
                 "ids": None if ids is None else list(ids),
                 "seconds": settings.AOB_LEASE_SECONDS,
+                "suspect": MAX_LOSSES - 1,
             },
         )
         return [Leased(*row) for row in cursor]

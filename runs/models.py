@@ -102,6 +102,7 @@ class Task(models.Model):
     run_id = models.UUIDField()
     node = models.TextField()
     attempt = models.IntegerField()
+    losses = models.SmallIntegerField(db_default=0)
     type = models.TextField()
     plane = models.TextField()
     priority = models.SmallIntegerField()

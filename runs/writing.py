@@ -205,7 +205,7 @@ def _write_tasks(
 ) -> NewTasks:
     # A cursor of its own, because the next statement takes the results of the last one away.
     own = cursor.connection.cursor()
-    columns: list[list[Any]] = [[] for _ in range(9)]
+    columns: list[list[Any]] = [[] for _ in range(10)]
     configs: dict[tuple[str, str, int], dict[str, Any]] = {}
     for change in changes:
         state = change.held.state
@@ -225,14 +225,14 @@ def _write_tasks(
             adopted = adopt > 0 and plane == adopt_plane and has_config
             adopt -= adopted
             row = (
-                change.row.id, path, active.attempt, node.type, plane, change.row.priority,
+                change.row.id, path, active.attempt, active.losses, node.type, plane, change.row.priority,
                 active.input_seq, node.timeout, adopted,
             )  # fmt: skip
             for column, value in zip(columns, row, strict=True):
                 column.append(value)
     if not columns[0]:
         return NewTasks(own, {})
-    names = ("run_id", "node", "attempt", "type", "plane", "priority", "input_seq", "timeout", "adopted")
+    names = ("run_id", "node", "attempt", "losses", "type", "plane", "priority", "input_seq", "timeout", "adopted")
     parameters: dict[str, Any] = dict(zip(names, columns, strict=True))
     own.execute(db.sql("insert_tasks"), {**parameters, "worker": worker, "lease_seconds": lease_seconds})
     return NewTasks(own, configs)

@@ -74,6 +74,7 @@ class Runner:
         self._rung_for: list[int] = []
         self._unsure = False
         self._stopping = False
+        self._drained = False
         self._thread = threading.Thread(target=self._main, name="runner", daemon=True)
 
     def start(self) -> None:
@@ -95,7 +96,6 @@ class Runner:
     def _stop(self) -> None:
         self._stopping = True
         self._bell.set()
-        self._done.set()
 
     def _main(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -117,6 +117,7 @@ class Runner:
                 self._bell.clear()
         if self._running:
             await asyncio.wait([work for _, work in self._running.values()], timeout=5)
+        self._drained = True
         self._done.set()
         await asyncio.wait(helpers[:1], timeout=5)
         for helper in helpers:
@@ -219,7 +220,7 @@ class Runner:
 
     async def _record(self) -> None:
         """Records what is finished, as a group per commit, and starts what follows if it is for this plane."""
-        while not (self._stopping and not self._finished):
+        while not (self._drained and not self._finished):
             await self._done.wait()
             self._done.clear()
             while self._finished:
