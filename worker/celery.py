@@ -2,23 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import logging
+import threading
+import time
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from celery import Celery
+from kombu.exceptions import ChannelError, OperationalError
 
 from runs import dispatch
 from worker.runner import Runner
 
 MAX_IDS = 10_000
+LOOK_SECONDS = 5.0
+DEAF_SECONDS = 15.0
+"""A consumer that took nothing for so long although doorbells waited has gone deaf (hazard P3)."""
+
+_log = logging.getLogger(__name__)
 
 
-def worker_app(runner: Runner) -> Celery:
+def _waiting(queues: Sequence[str]) -> int:
+    """How many messages wait in these queues. Raises OperationalError when the broker does not answer."""
+    count = 0
+    with dispatch.celery_app().connection_for_read() as connection:
+        for queue in queues:
+            try:
+                count += connection.default_channel.queue_declare(queue, passive=True).message_count
+            except ChannelError:  # nobody has sent anything there yet
+                continue
+    return count
+
+
+class Hearing:
+    """Whether the consumer still takes what waits for it. A broker that does not answer is no fault of the consumer."""
+
+    def __init__(self, waiting: Callable[[], int], *, now: Callable[[], float] = time.monotonic) -> None:
+        self._waiting = waiting
+        self._now = now
+        self._heard = now()
+        self._since: float | None = None
+
+    def heard(self) -> None:
+        self._heard = self._now()
+
+    def look(self) -> bool:
+        """False when doorbells have been waiting for DEAF_SECONDS and none was taken meanwhile."""
+        try:
+            waits = self._waiting() > 0
+        except (OperationalError, OSError):
+            waits = False
+        if not waits:
+            self._since = None
+            return True
+        if self._since is None:
+            self._since = self._now()
+        return self._now() - max(self._since, self._heard) < DEAF_SECONDS
+
+
+def worker_app(runner: Runner, heard: Callable[[], None]) -> Celery:
     """The Celery application with the task that rings `runner`."""
     app = dispatch.celery_app()
 
     @app.task(name=dispatch.EXECUTE, shared=False)
     def execute(ids: Any) -> None:
+        heard()
         # Whatever a broker hands us is only a hint: anything that is not a list of numbers is dropped.
         if isinstance(ids, list) and len(ids) <= MAX_IDS and all(type(one) is int for one in ids):
             runner.ring(ids)
@@ -29,13 +77,18 @@ def worker_app(runner: Runner) -> Celery:
 
 def run_forever(plane: str, alive: Callable[[], None]) -> None:
     """The worker process of a plane; returns after a signal, its tasks finished or given up."""
-    runner = Runner(plane, alive=alive)
-    app = worker_app(runner)
+    queues = [dispatch.queue_name(plane, priority) for priority in range(3)]
+    hearing = Hearing(lambda: _waiting(queues))
+    deaf = threading.Event()
+    # The supervisor restarts what shows no progress; a runner that works on while its consumer is deaf must not hide it.
+    runner = Runner(plane, alive=lambda: None if deaf.is_set() else alive())
+    app = worker_app(runner, hearing.heard)
+    threading.Thread(target=_listen, args=(hearing, deaf), name="hearing", daemon=True).start()
     runner.start()
     worker = app.Worker(
         pool="solo",
         concurrency=1,
-        queues=[dispatch.queue_name(plane, priority) for priority in range(3)],
+        queues=queues,
         hostname=f"{plane}@%h",
         without_gossip=True,
         without_mingle=True,
@@ -47,3 +100,10 @@ def run_forever(plane: str, alive: Callable[[], None]) -> None:
         worker.start()
     finally:
         runner.stop()
+
+
+def _listen(hearing: Hearing, deaf: threading.Event) -> None:
+    while not deaf.wait(LOOK_SECONDS):
+        if not hearing.look():
+            _log.error("Doorbells wait and none was taken for %.0f s: the consumer is deaf", DEAF_SECONDS)
+            deaf.set()
