@@ -36,6 +36,8 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 1.0
 RECORD_BATCH = 200
 MAX_LOG_LINES = 100
+STORAGE_SECONDS = 1.0
+"""So seldom a result is tried to be recorded whose value the blob storage does not take (hazard F30)."""
 
 _log = logging.getLogger(__name__)
 
@@ -53,6 +55,10 @@ def _record_starts(tasks: Sequence[Leased], worker: str) -> None:
 
     facts = [(one.run_id, Fact("TaskStarted", one.node, {"attempt": one.attempt, "worker": worker})) for one in tasks]
     tell_all(_advancer(), facts)
+
+
+def _text(failure: Exception) -> str:
+    return f"{type(failure).__name__}: {failure}"[:2000].replace("\x00", "�")
 
 
 class Runner:
@@ -184,13 +190,18 @@ class Runner:
         except AobError as failure:
             kind = "TaskFailed"
             answer |= {"error": {**failure.as_dict(), "transient": False}, "jitter": random.random()}
+        except OSError as failure:
+            # A full disk, a blob storage that is away: nothing that the node did wrong.
+            kind = "TaskFailed"
+            error = {"code": getattr(failure, "code", "io_error"), "message": _text(failure), "transient": True}
+            answer |= {"error": error, "jitter": random.random()}
         except Exception as failure:
             # The executor has a defect; the whole exception is recorded and no other task suffers from it.
             _log.exception("The executor of %s failed", task.type)
             lines_of = traceback.format_exception(failure)[-10:]
             error = {
                 "code": "executor_error",
-                "message": f"{type(failure).__name__}: {failure}"[:2000].replace("\x00", "�"),
+                "message": _text(failure),
                 "transient": False,
                 "details": {"traceback": "".join(lines_of)[-4000:].replace("\x00", "�")},
             }
@@ -244,9 +255,17 @@ class Runner:
             _advancer().runs, ids, group, Adoption(worker=self.name, plane=self.plane, slots=free)
         )
         for one in group:
-            self._running.pop(one.task.id, None)
+            if one not in advanced.unrecorded:
+                self._running.pop(one.task.id, None)
+        if advanced.unrecorded:
+            # Their leases are renewed meanwhile; the others of the group are done.
+            self._loop.call_later(STORAGE_SECONDS, self._record_again, advanced.unrecorded)
         await self._begin(advanced.adopted)
         self._bell.set()
+
+    def _record_again(self, unrecorded: list[Finished]) -> None:
+        self._finished.extend(unrecorded)
+        self._done.set()
 
     async def _heartbeat(self) -> None:
         """Renews the leases; a task whose lease is gone is stopped."""

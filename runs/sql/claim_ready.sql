@@ -2,9 +2,9 @@
 -- Plans: run_inbox_run (the inbox is nearly empty always), run_wake. Locks: the rows of these runs, skipping
 -- what another process holds, so any number of coordinators may run and each run has one writer at a time.
 WITH ready AS (
-    (SELECT DISTINCT run_id AS id FROM run_inbox LIMIT %(limit)s)
+    (SELECT DISTINCT run_id AS id FROM run_inbox WHERE run_id <> ALL(%(resting)s::uuid[]) LIMIT %(limit)s)
     UNION
-    (SELECT id FROM run WHERE wake_at <= clock_timestamp() ORDER BY priority, wake_at LIMIT %(limit)s)
+    (SELECT id FROM run WHERE wake_at <= clock_timestamp() AND id <> ALL(%(resting)s::uuid[]) ORDER BY priority, wake_at LIMIT %(limit)s)
 )
 SELECT id::text, workflow, version, status, priority, parent::text, parent_node, depth, last_seq,
     EXISTS (SELECT 1 FROM run_inbox WHERE run_inbox.run_id = run.id),

@@ -42,7 +42,9 @@ class BlobStore(Protocol):
 
     async def put(self, chunks: AsyncIterator[bytes], *, media_type: str, max_bytes: int) -> dict[str, Any]: ...
 
-    def open(self, reference: Mapping[str, Any]) -> AsyncIterator[bytes]: ...
+    def open(self, reference: Mapping[str, Any]) -> AsyncIterator[bytes]:
+        """Its bytes, checked before the first of them is given."""
+        ...
 
 
 @dataclass(frozen=True)
