@@ -5,12 +5,19 @@ What needs the storage waits or is refused in so many words; everything else goe
 
 from __future__ import annotations
 
+import contextlib
+import json
+import os
+import shutil
+import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 import zstandard
 from django.core.files.storage import storages
@@ -20,6 +27,9 @@ from runs.bells import bells
 from runs.coordinator import leave
 from runs.core.events import Fact
 from runs.verify import verify
+from tests.chaos.adversary import SmallDisk
+from tests.support.checker import History, violations
+from tests.support.installation import Installation
 from tests.support.servers import HttpServer
 from tests.support.system import ended, engine, start
 from tests.support.waiting import eventually
@@ -197,3 +207,158 @@ def test_wrong_bytes_are_never_handed_on(storage: Faulty, damage: Callable[[Path
     with engine():
         go([run, other])
         assert ended(run)["error"]["code"] == "blob_missing" and ended(other)["output"] == {"after": 5}
+
+
+class Small:
+    """An installation on a small disk, with an even smaller one for its blobs."""
+
+    def __init__(self, aob: Installation, disk: SmallDisk, blob_disk: SmallDisk) -> None:
+        self.aob, self.disk, self.blob_disk = aob, disk, blob_disk
+        self.history = History()
+        self.keys = 0
+
+    def start(self, text: str = "", key: str | None = None) -> tuple[int, Any]:
+        """A run with an effect, in a start that is noted; without an answer its status is 0."""
+        self.keys += 1
+        key = key or f"key-{self.keys}"
+        body = {"workflow": "small", "inputs": {"text": text}}
+        try:
+            status, answer = self.aob.request("POST", "/api/v1/runs", body, Idempotency_Key=key)
+        except OSError:
+            return 0, None
+        if status == 201:
+            wrong = self.history.learned(key, answer["id"])
+            assert wrong is None, wrong
+        return status, answer
+
+    def accepts(self) -> float:
+        """Seconds until a start is accepted and its run has ended."""
+        began = time.monotonic()
+        status, view = eventually(lambda: answer if (answer := self.start())[0] == 201 else None, seconds=40) or (0, {})
+        assert self.aob.ended(view["id"], seconds=30)["status"] == "completed"
+        return time.monotonic() - began
+
+    def connect(self) -> psycopg.Connection[Any]:
+        return psycopg.connect(json.loads((self.aob.home / "run" / "runtime.json").read_text())["database_url"])
+
+    def check(self) -> None:
+        """All runs end, and nothing is half."""
+        with self.connect() as connection:
+            connection.autocommit = True
+            eventually(
+                lambda: not connection.execute("SELECT 1 FROM run WHERE ended_at IS NULL").fetchone(),
+                seconds=60,
+                every=0.1,
+            )
+            self.history.keys.clear()
+            assert violations(connection, history=self.history) == []
+            assert connection.execute("SELECT DISTINCT status FROM run").fetchall() == [("completed",)]
+            names = connection.execute("SELECT hash FROM blob WHERE data IS NULL").fetchall()
+        for [name] in names:
+            status, _ = self.aob.request("GET", f"/api/v1/blobs/{name}")
+            assert status == 200, name
+        assert not list((self.aob.home / "blobs").rglob("*.part"))
+
+    def log_lines(self) -> int:
+        return sum(file.read_bytes().count(b"\n") for file in (self.aob.home / "log").glob("*.log*"))
+
+
+@pytest.fixture(scope="module")
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Small]:
+    place = Path(tmp_path_factory.mktemp("small"))
+    disk = SmallDisk(place / "home", 320)
+    blob_disk = SmallDisk(place / "home" / "blobs", 8)
+    disk.mount()
+    if not disk.mounted:
+        pytest.skip("no file system of our own can be mounted here (that needs root)")
+    try:
+        blob_disk.mount()
+        with Installation(place / "home", AOB_LEASE_SECONDS="5", AOB_LOG_LEVEL="WARNING") as aob:
+            nodes = {"call": {"type": "function", "config": {"name": "text.lines", "args": {"source": "a"}}}}
+            assert aob.request("POST", "/api/v1/workflows", {"document": {"name": "small", "nodes": nodes}})[0] == 201
+            made = Small(aob, disk, blob_disk)
+            made.accepts()
+            yield made
+    finally:
+        blob_disk.unmount()
+        disk.unmount()
+
+
+def test_a_full_disk_for_blobs_refuses_what_needs_it_and_nothing_else(small: Small, recovery: Recovery) -> None:
+    small.blob_disk.fill()
+    lines = small.log_lines()
+    large = os.urandom(300_000).hex()
+    for _ in range(3):
+        status, problem = small.start(large, key="large")
+        assert (status, problem["code"]) == (503, "blob_storage_unavailable") and problem["retry_after"], problem
+        assert small.start()[0] == 201
+    status, problem = small.aob.request("POST", "/api/v1/blobs", data=os.urandom(300_000))
+    assert (status, problem["code"]) == (503, "blob_storage_unavailable")
+    items = [{"workflow": "small", "inputs": {"text": text}} for text in ("", large, "")]
+    status, answer = small.aob.request("POST", "/api/v1/runs/batch", {"runs": items})
+    assert [item["status"] for item in answer["items"]] == [201, 503, 201]
+    small.history.accepted |= {item["run"]["id"] for item in answer["items"] if "run" in item}
+    assert small.log_lines() - lines < 30
+    small.blob_disk.empty()
+    began = time.monotonic()
+    status, view = small.start(large, key="large")
+    assert status == 201 and small.aob.ended(view["id"])["inputs"]["text"] == large
+    recovery("F11", "disk full for blobs", time.monotonic() - began)
+    small.check()
+
+
+def test_a_full_disk_for_everything_is_waited_out(small: Small, recovery: Recovery) -> None:
+    """Postgres with its log, all logs and the signs of life; a process is killed meanwhile."""
+    small.disk.fill()
+    statuses_seen = [small.start("x" * 15_000)[0] for _ in range(150)]
+    small.aob.kill("aob_web.processes coordinator")
+    until = time.monotonic() + 6
+    while time.monotonic() < until:
+        statuses_seen.append(small.start("x" * 15_000)[0])
+    lines = small.log_lines() + small.aob.text().count("\n")
+    small.disk.empty()
+    seconds = small.accepts()
+    recovery("F10", "disk full for Postgres, logs and all else", seconds)
+    assert set(statuses_seen) <= {0, 201, 503}, set(statuses_seen)
+    assert statuses_seen.count(503) > 10 and lines < 1_000, lines
+    small.check()
+
+
+@contextlib.contextmanager
+def failing_sync(small: Small) -> Iterator[None]:
+    """The next write-ahead sync of every Postgres process fails with EIO."""
+    strace = shutil.which("strace")
+    if strace is None:
+        pytest.skip("strace is not installed")
+    postmaster = (small.aob.home / "postgres" / "postmaster.pid").read_text().split()[0]
+    backends = subprocess.run(["ps", "-o", "pid=", "--ppid", postmaster], capture_output=True, text=True).stdout.split()
+    pids = [part for pid in (postmaster, *backends) for part in ("-p", pid)]
+    tracer = subprocess.Popen(
+        [strace, "-f", "-q", *pids, "-e", "trace=fdatasync", "-e", "inject=fdatasync:error=EIO:when=1"],
+        stderr=subprocess.PIPE,
+    )
+    try:
+        eventually(lambda: "TracerPid:\t0" not in Path(f"/proc/{postmaster}/status").read_text(), seconds=5)
+        yield
+    except AssertionError:
+        pytest.skip("this machine lets nobody trace a process")
+    finally:
+        tracer.send_signal(signal.SIGINT)
+        tracer.communicate()
+
+
+def test_a_sync_that_fails_is_never_answered_as_accepted(small: Small, recovery: Recovery) -> None:
+    def panics() -> int:
+        return (small.aob.home / "log" / "postgres.log").read_text().count("PANIC")
+
+    before = panics()
+    with failing_sync(small):
+        began = time.monotonic()
+        status, problem = small.start()
+        print("answer", time.monotonic() - began)
+        eventually(lambda: panics() > before, seconds=5)
+    print("detached", time.monotonic() - began)
+    seconds = small.accepts()
+    recovery("F10", "a sync of the write-ahead log fails", seconds)
+    assert status == 503, problem
+    small.check()
