@@ -13,8 +13,8 @@ import random
 import socket
 import threading
 import traceback
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -26,7 +26,7 @@ from runs.core.events import Fact
 from runs.core.values import MissingValue, Values, get, put
 from runs.leases import Adoption, Finished, Leased
 from worker.executors import executors
-from worker.executors.base import TaskContext, TaskError
+from worker.executors.base import TaskContext, TaskError, standing_aside
 from workflows.core.errors import AobError
 from workflows.nodes.registry import node_types
 
@@ -36,6 +36,10 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 1.0
 RECORD_BATCH = 200
 MAX_LOG_LINES = 100
+ASIDE_SECONDS = 0.1
+"""Who waits in line for a host for longer gives its slot to others."""
+
+MAX_ASIDE = 1_000
 STORAGE_SECONDS = 1.0
 """So seldom a result is tried to be recorded whose value the blob storage does not take (hazard F30)."""
 
@@ -73,6 +77,7 @@ class Runner:
             name for name, node_type in node_types().items() if node_type.is_task and node_type.plane == plane
         )
         self._running: dict[int, tuple[Leased, asyncio.Task[None]]] = {}
+        self._aside: set[int] = set()
         self._finished: list[Finished] = []
         self._loop = asyncio.new_event_loop()
         self._bell = asyncio.Event()
@@ -128,9 +133,25 @@ class Runner:
         for helper in helpers:
             helper.cancel()
 
+    def _free(self) -> int:
+        return self._slots - len(self._running) + min(len(self._aside), MAX_ASIDE)
+
+    @contextlib.contextmanager
+    def _standing_aside(self, task: Leased) -> Iterator[None]:
+        def give_way() -> None:
+            self._aside.add(task.id)
+            self._bell.set()
+
+        later = self._loop.call_later(ASIDE_SECONDS, give_way)
+        try:
+            yield
+        finally:
+            later.cancel()
+            self._aside.discard(task.id)
+
     async def _take(self) -> int:
         """Leases as many tasks as there are free slots and starts them."""
-        free = self._slots - len(self._running)
+        free = self._free()
         if free <= 0 or not self._types:
             self._rung_for.clear()
             return 0
@@ -163,6 +184,7 @@ class Runner:
         values = Values(fetch)
         answer: dict[str, Any] = {"attempt": task.attempt, "worker": self.name}
         kind = "TaskCompleted"
+        standing_aside.set(partial(self._standing_aside, task))
         try:
             async with asyncio.timeout(task.timeout):
                 stored = get(task.data, "input") or [{}]
@@ -249,7 +271,7 @@ class Runner:
                         self._running.pop(one.task.id, None)
 
     async def _record_group(self, group: list[Finished]) -> None:
-        free = 0 if self._stopping else max(self._slots - len(self._running) + len(group), 0)
+        free = 0 if self._stopping else max(self._free() + len(group), 0)
         ids = list(dict.fromkeys(one.task.run_id for one in group))
         advanced = await asyncio.to_thread(
             _advancer().runs, ids, group, Adoption(worker=self.name, plane=self.plane, slots=free)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -35,6 +37,10 @@ class TaskError(AobError):
         if self.details:
             parts["details"] = self.details
         return parts
+
+
+standing_aside: ContextVar[Callable[[], AbstractContextManager[None]]] = ContextVar("aside", default=nullcontext)
+"""What is wrapped around a wait in line; a long one takes no slot of the worker."""
 
 
 class BlobStore(Protocol):

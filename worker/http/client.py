@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from worker.executors.base import TaskError
+from worker.executors.base import TaskError, standing_aside
 from worker.http.guard import Guard
 from worker.http.transport import GuardedTransport
 
@@ -42,23 +42,21 @@ class Client:
         self, request: httpx.Request, *, follow_redirects: bool = True, auth: httpx.Auth | None = None
     ) -> AsyncIterator[httpx.Response]:
         """The final answer, its body unread. Raises TaskError for everything that keeps it from coming."""
-        response = None
         try:
             for _ in range(MAX_REDIRECTS + 1):
                 check_url(request.url)
-                async with self._bulkhead(request.url):
+                async with self._turn(request.url):
                     response = await self._send(request, auth)
-                if not (follow_redirects and response.has_redirect_location):
-                    yield response
-                    return
-                await response.aclose()
+                    try:
+                        if not (follow_redirects and response.has_redirect_location):
+                            yield response
+                            return
+                    finally:
+                        await response.aclose()
                 request, auth = _next_hop(request, response, auth)
             raise TaskError("http_redirects", f"More than {MAX_REDIRECTS} redirects.", transient=False)
         except (httpx.HTTPError, httpx.StreamError) as error:
             raise as_task_error(error, str(request.url.host)) from None
-        finally:
-            if response is not None:
-                await response.aclose()
 
     def build(self, method: str, url: httpx.URL | str, **more: Any) -> httpx.Request:
         """Raises TaskError `http_url` for what is no absolute http or https URL."""
@@ -93,8 +91,19 @@ class Client:
         response.request = request
         return response
 
-    def _bulkhead(self, url: httpx.URL) -> asyncio.Semaphore:
-        return self._bulkheads.setdefault(f"{url.host}:{url.port}", asyncio.Semaphore(PER_HOST))
+    @asynccontextmanager
+    async def _turn(self, url: httpx.URL) -> AsyncIterator[None]:
+        """One of the few places at this host, until the body is read; a line that stands still holds nobody else up."""
+        bulkhead = self._bulkheads.setdefault(f"{url.host}:{url.port}", asyncio.Semaphore(PER_HOST))
+        if bulkhead.locked():
+            with standing_aside.get()():
+                await bulkhead.acquire()
+        else:
+            await bulkhead.acquire()
+        try:
+            yield
+        finally:
+            bulkhead.release()
 
     async def close(self) -> None:
         await self._transport.aclose()
