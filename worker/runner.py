@@ -37,7 +37,7 @@ LOOK_SECONDS = 1.0
 RECORD_BATCH = 200
 MAX_LOG_LINES = 100
 ASIDE_SECONDS = 0.1
-"""Who waits in line for a host for longer gives its slot to others."""
+"""Who waits in line for longer, for a host or a process, gives its slot to others (hazards F21, F29)."""
 
 MAX_ASIDE = 1_000
 STORAGE_SECONDS = 1.0

@@ -26,11 +26,11 @@ def recovery(request: pytest.FixtureRequest) -> Callable[[str, str, float], None
 def database(test_database: None, django_db_blocker: Any) -> Iterator[None]:
     """The test database, its live work removed afterwards."""
     from runs import db, services
+    from tests.support.crashes import wipe
 
     with django_db_blocker.unblock():
         yield
-        with db.transaction() as cursor:
-            cursor.execute("TRUNCATE run, run_snapshot, run_inbox, task, dead_letter, start_key")
+        wipe()
         services._advancer.cache_clear()
         db.close_pool()
 

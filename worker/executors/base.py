@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -41,6 +42,20 @@ class TaskError(AobError):
 
 standing_aside: ContextVar[Callable[[], AbstractContextManager[None]]] = ContextVar("aside", default=nullcontext)
 """What is wrapped around a wait in line; a long one takes no slot of the worker."""
+
+
+@asynccontextmanager
+async def in_line(places: asyncio.Semaphore) -> AsyncIterator[None]:
+    """One of few places; a line that stands still holds up nobody who wants another one."""
+    if places.locked():
+        with standing_aside.get()():
+            await places.acquire()
+    else:
+        await places.acquire()
+    try:
+        yield
+    finally:
+        places.release()
 
 
 class BlobStore(Protocol):

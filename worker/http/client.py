@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from worker.executors.base import TaskError, standing_aside
+from worker.executors.base import TaskError, in_line
 from worker.http.guard import Guard
 from worker.http.transport import GuardedTransport
 
@@ -45,7 +45,7 @@ class Client:
         try:
             for _ in range(MAX_REDIRECTS + 1):
                 check_url(request.url)
-                async with self._turn(request.url):
+                async with in_line(self._places(request.url)):
                     response = await self._send(request, auth)
                     try:
                         if not (follow_redirects and response.has_redirect_location):
@@ -91,19 +91,8 @@ class Client:
         response.request = request
         return response
 
-    @asynccontextmanager
-    async def _turn(self, url: httpx.URL) -> AsyncIterator[None]:
-        """One of the few places at this host, until the body is read; a line that stands still holds nobody else up."""
-        bulkhead = self._bulkheads.setdefault(f"{url.host}:{url.port}", asyncio.Semaphore(PER_HOST))
-        if bulkhead.locked():
-            with standing_aside.get()():
-                await bulkhead.acquire()
-        else:
-            await bulkhead.acquire()
-        try:
-            yield
-        finally:
-            bulkhead.release()
+    def _places(self, url: httpx.URL) -> asyncio.Semaphore:
+        return self._bulkheads.setdefault(f"{url.host}:{url.port}", asyncio.Semaphore(PER_HOST))
 
     async def close(self) -> None:
         await self._transport.aclose()
