@@ -319,9 +319,9 @@ def test_endless_bodies_slow_headers_and_a_thousand_headers(aob: Installation) -
     )
     with others_are_served(aob), contextlib.ExitStack() as stack:
         slow = [stack.enter_context(connected(aob, "GET / HTTP/1.1\r\nHost: 127")) for _ in range(200)]
-        for path in ("/api/v1/runs", "/api/v1/workflows", "/api/v1/blobs"):
+        for path in ("runs", "workflows", "blobs"):
             answer = b""
-            with connected(aob, chunked.format(path)) as connection:
+            with connected(aob, chunked.format(f"/api/v1/{path}")) as connection:
                 sent = 0
                 with contextlib.suppress(OSError):
                     while sent < 100 * MIB:
@@ -330,7 +330,7 @@ def test_endless_bodies_slow_headers_and_a_thousand_headers(aob: Installation) -
                     connection.sendall(b"0\r\n\r\n")
                 with contextlib.suppress(OSError):
                     answer = connection.recv(65_536)
-            assert not answer or b" 413 " in answer.split(b"\r\n")[0], answer[:300]
+            assert b" 413 " in answer.split(b"\r\n")[0], answer[:300]
         many = "GET /api/v1/runs HTTP/1.1\r\nHost: 127.0.0.1\r\n" + "X-A: b\r\n" * 1_000 + "\r\n"
         with connected(aob, many) as connection:
             assert connection.recv(100).split(b" ")[1][:1] == b"4"
