@@ -18,10 +18,11 @@ import psycopg
 from runs import db
 from runs.admission import backlog
 from runs.bells import bells
+from runs.blobs import StorageUnavailable
 from runs.coordinator import EVENTS_PER_BATCH, EVENTS_PER_TURN
 from runs.core.advance import advance
 from runs.core.ids import time_id
-from runs.errors import RunError
+from runs.errors import RunError, Unavailable
 from runs.irs import ir_of
 from runs.leases import Leased
 from runs.models import PRIORITIES
@@ -203,7 +204,7 @@ def _commit(
 ) -> bool:
     """Writes new runs in one transaction; gives whether a coordinator has something to do.
 
-    What Postgres refuses is split until the one run that it is about is found (hazard F22).
+    What Postgres or the blob storage refuses is split until the one run that it is about is found (hazards F22, F11).
     """
     if not changes:
         return False
@@ -213,8 +214,12 @@ def _commit(
             fresh = {place: change for place, change in changes.items() if place not in known}
             new_tasks, more = write(cursor, list(fresh.values()), now=now)
         tasks.extend(new_tasks.read())
-    except (psycopg.DataError, psycopg.IntegrityError) as error:
+    except (psycopg.DataError, psycopg.IntegrityError, StorageUnavailable) as error:
         places = list(changes)
+        if len(places) == 1 and isinstance(error, StorageUnavailable):
+            _log.warning("A start was not accepted: %s", error)
+            outcomes[places[0]] = Unavailable(error.code, "The blob storage does not take the run's inputs.")
+            return False
         if len(places) == 1:
             reason = str(error).splitlines()[0][:500]
             outcomes[places[0]] = RunError("engine_data_refused", f"The run's data cannot be stored: {reason}")

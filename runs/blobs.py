@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import IO, Any
 
 import psycopg
@@ -28,6 +29,12 @@ VALUE_TYPE = "application/json"
 
 class BlobError(AobError):
     """A blob that is missing, damaged or refused."""
+
+
+class StorageUnavailable(OSError):
+    """The blob storage neither gives nor takes now. No AobError: what storage does is never a decision of the run."""
+
+    code = "blob_storage_unavailable"
 
 
 def reference(name: str, size: int, media_type: str) -> dict[str, Any]:
@@ -104,25 +111,53 @@ def describe(name: str) -> dict[str, Any]:
 
 
 def read(name: str) -> Iterator[bytes]:
-    """The bytes of a blob, in chunks. Raises BlobError when it is missing or does not hash to its name."""
+    """The bytes of a blob, in chunks, checked against its name before the first of them is handed on.
+
+    Raises BlobError when it is missing or damaged, StorageUnavailable.
+    """
+    data = _row(name)
+    if data is not None:
+        return iter([_checked(name, data)])
+    file = _open(name)
+    try:
+        _check(name, _decompressed(name, file))
+        with _using_storage(name):
+            file.seek(0)
+    except BaseException:
+        file.close()
+        raise
+    return _decompressed(name, file, close=True)
+
+
+def fetch(name: str) -> bytes:
+    """All bytes of a value's blob, for the core. Raises MissingValue, StorageUnavailable."""
+    try:
+        data = _row(name)
+        return _checked(name, b"".join(_decompressed(name, _open(name), close=True)) if data is None else data)
+    except BlobError as error:
+        raise MissingValue(name, error.message) from None
+
+
+def _row(name: str) -> bytes | None:
+    """A small blob's bytes, or None for one in the storage."""
     with db.transaction() as cursor:
         row = cursor.execute("SELECT data FROM blob WHERE hash = %s", [name]).fetchone()
     if row is None:
         raise BlobError("blob_unknown", f"There is no blob {name[:80]!r}.")
+    return None if row[0] is None else bytes(row[0])
+
+
+def _checked(name: str, data: bytes) -> bytes:
+    _check(name, [data])
+    return data
+
+
+def _check(name: str, chunks: Iterable[bytes]) -> None:
     digest = hashlib.sha256()
-    for chunk in [bytes(row[0])] if row[0] is not None else _stored(name):
+    for chunk in chunks:
         digest.update(chunk)
-        yield chunk
     if f"sha256:{digest.hexdigest()}" != name:
         raise BlobError("blob_damaged", f"The stored bytes of {name} do not hash to its name.")
-
-
-def fetch(name: str) -> bytes:
-    """All bytes of a value's blob, for the core. Raises MissingValue."""
-    try:
-        return b"".join(read(name))
-    except BlobError as error:
-        raise MissingValue(name, error.message) from None
 
 
 class AsyncBlobs:
@@ -138,7 +173,7 @@ class AsyncBlobs:
             writer.close()
 
     async def open(self, reference: Mapping[str, Any]) -> AsyncIterator[bytes]:
-        chunks = read(str(reference.get("blob")))
+        chunks = await sync_to_async(read, thread_sensitive=False)(str(reference.get("blob")))
         step = sync_to_async(lambda: next(chunks, None), thread_sensitive=False)
         while (chunk := await step()) is not None:
             yield chunk
@@ -159,18 +194,46 @@ def _key(name: str) -> str:
 
 def _store(name: str, content: Any) -> None:
     key = _key(name)
-    if not storages["blobs"].exists(key):
-        storages["blobs"].save(key, content)
+    with _using_storage(name):
+        if not storages["blobs"].exists(key):
+            storages["blobs"].save(key, content)
 
 
-def _stored(name: str) -> Iterator[bytes]:
+def _open(name: str) -> IO[bytes]:
+    key = _key(name)
+    with _using_storage(name):
+        try:
+            return storages["blobs"].open(key)  # type: ignore[no-any-return]
+        except FileNotFoundError:
+            raise BlobError("blob_missing", f"The bytes of blob {name} are not in the storage.") from None
+
+
+def _decompressed(name: str, file: IO[bytes], *, close: bool = False) -> Iterator[bytes]:
     try:
-        file = storages["blobs"].open(_key(name))
-    except FileNotFoundError:
-        raise BlobError("blob_missing", f"The bytes of blob {name} are not in the storage.") from None
-    with file, zstandard.ZstdDecompressor().stream_reader(file) as reader:
-        while chunk := reader.read(CHUNK):
+        reader = zstandard.ZstdDecompressor().stream_reader(file, closefd=False)
+        while True:
+            with _using_storage(name):
+                chunk = reader.read(CHUNK)
+            if not chunk:
+                return
             yield chunk
+    finally:
+        if close:
+            file.close()
+
+
+@contextmanager
+def _using_storage(name: str) -> Iterator[None]:
+    """Raises StorageUnavailable for whatever the storage raises: each backend has errors of its own."""
+    try:
+        yield
+    except BlobError:
+        raise
+    except zstandard.ZstdError:
+        raise BlobError("blob_damaged", f"The stored bytes of {name} cannot be decompressed.") from None
+    except Exception as error:
+        reason = f"{type(error).__name__}: {error}"[:300]
+        raise StorageUnavailable(f"The blob storage does not serve {name}: {reason}") from error
 
 
 def _insert(cursor: psycopg.Cursor[Any], name: str, size: int, media_type: str, data: bytes | None) -> None:

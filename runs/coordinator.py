@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import msgspec
@@ -19,7 +20,7 @@ from django.db import close_old_connections
 
 from runs import db, wake
 from runs.bells import bells
-from runs.blobs import fetch
+from runs.blobs import StorageUnavailable, fetch
 from runs.core.accept import accepts, due_timers
 from runs.core.advance import advance
 from runs.core.events import Event, Fact
@@ -42,15 +43,25 @@ IDLE_SECONDS = 1.0
 HELD_SECONDS = (0.005, 0.1)
 """So soon the coordinator looks again for what another process holds, doubling from the first to the second."""
 
+RESTING_SECONDS = 0.1
+"""So seldom the coordinator looks without a bell while runs rest: their facts wait, and are not looked for in vain."""
+
+REST_SECONDS = 2.0
+"""A run whose values cannot be read or kept now is left alone for so long, and holds up no other (hazard F30)."""
+
 _log = logging.getLogger(__name__)
 
 
 class Advanced(msgspec.Struct):
-    """What a batch did: runs whose logs grew, the tasks that the caller adopted, and if more waits."""
+    """What a batch did: runs whose logs grew, the tasks that the caller adopted, and if more waits.
+
+    `unrecorded` are results that could not be recorded because the blob storage does not take their values.
+    """
 
     runs: int = 0
     adopted: list[Leased] = []
     more: bool = False
+    unrecorded: list[Finished] = []
 
 
 class Advancer:
@@ -59,10 +70,18 @@ class Advancer:
     def __init__(self) -> None:
         self._cache = StateCache()
         self._lock = threading.RLock()
+        self._resting: dict[str, float] = {}
 
     def ready(self, *, limit: int = BATCH_RUNS) -> Advanced:
         """Advances the runs that are ready."""
+        now = time.monotonic()
+        self._resting = {run: until for run, until in self._resting.items() if until > now}
         return self._batch(None, limit, [], None)
+
+    @property
+    def resting(self) -> bool:
+        """Whether a run waits for the blob storage."""
+        return bool(self._resting)
 
     def runs(self, ids: Sequence[str], finished: Sequence[Finished] = (), adoption: Adoption | None = None) -> Advanced:
         """Records results and advances these runs; what another process holds gets the facts by its inbox."""
@@ -78,6 +97,12 @@ class Advancer:
             except (psycopg.DataError, psycopg.IntegrityError) as error:
                 self._cache.drop(touched)
                 return self._isolate(touched, finished, adoption, error)
+            except StorageUnavailable as error:
+                self._cache.drop(touched)
+                several = {*touched, *(one.task.run_id for one in finished)}
+                if len(several) > 1:
+                    return self._isolate(touched, finished, adoption, error)
+                return self._rest(several, finished, error)
             except (psycopg.Error, psycopg_pool.PoolTimeout, OSError):
                 self._cache.drop(touched)
                 raise
@@ -95,7 +120,17 @@ class Advancer:
         result.adopted = [task for task in tasks if task.token is not None]
         return result
 
-    def _isolate(self, ids: list[str], finished: list[Finished], adoption: Adoption | None, error: Exception) -> Advanced:
+    def _rest(self, run_ids: Iterable[str], finished: list[Finished], error: StorageUnavailable) -> Advanced:
+        if not self._resting:
+            _log.warning("%s; what needs it waits", error)
+        self._resting |= dict.fromkeys(run_ids, time.monotonic() + REST_SECONDS)
+        return Advanced(unrecorded=finished)
+
+    def _isolate(
+        self, touched: list[str], finished: list[Finished], adoption: Adoption | None, error: Exception
+    ) -> Advanced:
+        # Also the runs that another process held: their results must reach their inboxes.
+        ids = list(dict.fromkeys([*touched, *(one.task.run_id for one in finished)]))
         if len(ids) <= 1:
             _log.error("Postgres refused the events of run %s: %s", ids, error)
             for run_id in ids:
@@ -105,7 +140,12 @@ class Advancer:
         total = Advanced()
         for half in (ids[:middle], ids[middle:]):
             part = self.runs(half, [one for one in finished if one.task.run_id in half], adoption)
-            total = Advanced(total.runs + part.runs, total.adopted + part.adopted, total.more or part.more)
+            total = Advanced(
+                total.runs + part.runs,
+                total.adopted + part.adopted,
+                total.more or part.more,
+                total.unrecorded + part.unrecorded,
+            )
         return total
 
     def _advance(
@@ -117,7 +157,10 @@ class Advancer:
         adoption: Adoption | None,
         touched: list[str],
     ) -> tuple[Advanced, NewTasks | None]:
-        held = claim_ready(cursor, limit) if ids is None else claim_runs(cursor, ids, [one.task for one in finished])
+        if ids is None:
+            held = claim_ready(cursor, limit, resting=list(self._resting))
+        else:
+            held = claim_runs(cursor, ids, [one.task for one in finished])
         finished = [one for one in finished if one.task.id in held.finished]
         rows, now = held.rows, held.now
         claimed = {row.id for row in rows}
@@ -254,7 +297,7 @@ def run_forever(stop: threading.Event, alive: Callable[[], None]) -> None:
             patience = shortest
         else:
             # There is work, and others have it. They go on with it; this one is here in case that they do not.
-            bell.wait(patience)
+            bell.wait(max(patience, RESTING_SECONDS if advancer.resting else 0))
             patience = min(patience * 2, longest)
 
 

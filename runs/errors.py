@@ -11,6 +11,10 @@ class RunError(AobError):
     """A run that is unknown, or an operation that does not fit its state."""
 
 
+class Unavailable(AobError):
+    """Something that a request needs does not answer now; nothing was accepted, and the caller may try again."""
+
+
 def is_id(text: str) -> bool:
     """True for the canonical text of a UUID."""
     try:

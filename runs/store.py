@@ -97,9 +97,9 @@ class Claimed(msgspec.Struct):
     finished: set[int]
 
 
-def claim_ready(cursor: psycopg.Cursor[Any], limit: int) -> Claimed:
-    """Locks the next runs that need a coordinator."""
-    return _claimed(cursor.execute(db.sql("claim_ready"), {"limit": limit}).fetchall())
+def claim_ready(cursor: psycopg.Cursor[Any], limit: int, *, resting: Sequence[str] = ()) -> Claimed:
+    """Locks the next runs that need a coordinator, without those that are to rest."""
+    return _claimed(cursor.execute(db.sql("claim_ready"), {"limit": limit, "resting": list(resting)}).fetchall())
 
 
 def claim_runs(cursor: psycopg.Cursor[Any], ids: Sequence[str], tasks: Sequence[Leased]) -> Claimed:

@@ -13,8 +13,8 @@ import random
 import socket
 import threading
 import traceback
-from collections.abc import Callable, Sequence
-from functools import cache
+from collections.abc import Callable, Iterator, Sequence
+from functools import cache, partial
 from typing import TYPE_CHECKING, Any
 
 import psycopg
@@ -26,7 +26,7 @@ from runs.core.events import Fact
 from runs.core.values import MissingValue, Values, get, put
 from runs.leases import Adoption, Finished, Leased
 from worker.executors import executors
-from worker.executors.base import TaskContext, TaskError
+from worker.executors.base import TaskContext, TaskError, standing_aside
 from workflows.core.errors import AobError
 from workflows.nodes.registry import node_types
 
@@ -36,6 +36,12 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 1.0
 RECORD_BATCH = 200
 MAX_LOG_LINES = 100
+ASIDE_SECONDS = 0.1
+"""Who waits in line for longer, for a host or a process, gives its slot to others (hazards F21, F29)."""
+
+MAX_ASIDE = 1_000
+STORAGE_SECONDS = 1.0
+"""So seldom a result is tried to be recorded whose value the blob storage does not take (hazard F30)."""
 
 _log = logging.getLogger(__name__)
 
@@ -55,6 +61,10 @@ def _record_starts(tasks: Sequence[Leased], worker: str) -> None:
     tell_all(_advancer(), facts)
 
 
+def _text(failure: Exception) -> str:
+    return f"{type(failure).__name__}: {failure}"[:2000].replace("\x00", "�")
+
+
 class Runner:
     """The executing part of a worker process; runs its own event loop in a thread."""
 
@@ -67,6 +77,7 @@ class Runner:
             name for name, node_type in node_types().items() if node_type.is_task and node_type.plane == plane
         )
         self._running: dict[int, tuple[Leased, asyncio.Task[None]]] = {}
+        self._aside: set[int] = set()
         self._finished: list[Finished] = []
         self._loop = asyncio.new_event_loop()
         self._bell = asyncio.Event()
@@ -123,9 +134,25 @@ class Runner:
         for helper in helpers:
             helper.cancel()
 
+    def _free(self) -> int:
+        return self._slots - len(self._running) + min(len(self._aside), MAX_ASIDE)
+
+    @contextlib.contextmanager
+    def _standing_aside(self, task: Leased) -> Iterator[None]:
+        def give_way() -> None:
+            self._aside.add(task.id)
+            self._bell.set()
+
+        later = self._loop.call_later(ASIDE_SECONDS, give_way)
+        try:
+            yield
+        finally:
+            later.cancel()
+            self._aside.discard(task.id)
+
     async def _take(self) -> int:
         """Leases as many tasks as there are free slots and starts them."""
-        free = self._slots - len(self._running)
+        free = self._free()
         if free <= 0 or not self._types:
             self._rung_for.clear()
             return 0
@@ -158,6 +185,7 @@ class Runner:
         values = Values(fetch)
         answer: dict[str, Any] = {"attempt": task.attempt, "worker": self.name}
         kind = "TaskCompleted"
+        standing_aside.set(partial(self._standing_aside, task))
         try:
             async with asyncio.timeout(task.timeout):
                 stored = get(task.data, "input") or [{}]
@@ -185,13 +213,18 @@ class Runner:
         except AobError as failure:
             kind = "TaskFailed"
             answer |= {"error": {**failure.as_dict(), "transient": False}, "jitter": random.random()}
+        except OSError as failure:
+            # A full disk, a blob storage that is away: nothing that the node did wrong.
+            kind = "TaskFailed"
+            error = {"code": getattr(failure, "code", "io_error"), "message": _text(failure), "transient": True}
+            answer |= {"error": error, "jitter": random.random()}
         except Exception as failure:
             # The executor has a defect; the whole exception is recorded and no other task suffers from it.
             _log.exception("The executor of %s failed", task.type)
             lines_of = traceback.format_exception(failure)[-10:]
             error = {
                 "code": "executor_error",
-                "message": f"{type(failure).__name__}: {failure}"[:2000].replace("\x00", "�"),
+                "message": _text(failure),
                 "transient": False,
                 "details": {"traceback": "".join(lines_of)[-4000:].replace("\x00", "�")},
             }
@@ -239,15 +272,23 @@ class Runner:
                         self._running.pop(one.task.id, None)
 
     async def _record_group(self, group: list[Finished]) -> None:
-        free = 0 if self._stopping else max(self._slots - len(self._running) + len(group), 0)
+        free = 0 if self._stopping else max(self._free() + len(group), 0)
         ids = list(dict.fromkeys(one.task.run_id for one in group))
         advanced = await asyncio.to_thread(
             _advancer().runs, ids, group, Adoption(worker=self.name, plane=self.plane, slots=free)
         )
         for one in group:
-            self._running.pop(one.task.id, None)
+            if one not in advanced.unrecorded:
+                self._running.pop(one.task.id, None)
+        if advanced.unrecorded:
+            # Their leases are renewed meanwhile; the others of the group are done.
+            self._loop.call_later(STORAGE_SECONDS, self._record_again, advanced.unrecorded)
         await self._begin(advanced.adopted)
         self._bell.set()
+
+    def _record_again(self, unrecorded: list[Finished]) -> None:
+        self._finished.extend(unrecorded)
+        self._done.set()
 
     async def _heartbeat(self) -> None:
         """Renews the leases; a task whose lease is gone is stopped."""

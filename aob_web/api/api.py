@@ -14,6 +14,8 @@ from ninja.errors import ValidationError as NinjaValidationError
 
 from aob_web.accounts.access import AccessError
 from aob_web.api import blobs, deadletters, node_types, problems, runs, workflows
+from runs.blobs import StorageUnavailable
+from runs.errors import Unavailable
 from workflows.core.errors import AobError
 
 api = NinjaAPI(
@@ -68,6 +70,11 @@ def not_found(request: HttpRequest, error: Http404) -> HttpResponse:
 @api.exception_handler(InterfaceError)
 def database_away(request: HttpRequest, error: Exception) -> HttpResponse:
     return problems.unavailable("The database does not answer.")
+
+
+@api.exception_handler(StorageUnavailable)
+def storage_away(request: HttpRequest, error: Exception) -> HttpResponse:
+    return problems.response(Unavailable(StorageUnavailable.code, "The blob storage does not answer."))
 
 
 @api.exception_handler(Exception)

@@ -11,6 +11,7 @@ from django.http import HttpRequest, HttpResponse
 
 from aob_web.accounts.access import AccessError
 from runs.admission import Overloaded
+from runs.errors import Unavailable
 from runs.starting import InputsInvalid
 from workflows.core.errors import AobError
 from workflows.core.problems import DocumentInvalid
@@ -25,6 +26,7 @@ _TOO_LARGE = frozenset({"json_too_large", "blob_too_large", "request_too_large",
 _NOT_FOUND = frozenset(
     {"run_unknown", "workflow_unknown", "tag_unknown", "version_unknown", "blob_unknown", "dead_letter_unknown"}
 )
+_LOST = frozenset({"blob_missing", "blob_damaged"})
 RETRY_SECONDS = 2
 """After so long a refused client may try again."""
 
@@ -49,6 +51,10 @@ def status_of(error: AobError) -> int:
         return 400
     if isinstance(error, Overloaded):
         return 429
+    if isinstance(error, Unavailable):
+        return 503
+    if error.code in _LOST:
+        return 500
     return 422
 
 
@@ -64,7 +70,7 @@ def problem(error: AobError) -> dict[str, Any]:
     }
     if error.hint:
         details["hint"] = error.hint
-    if isinstance(error, Overloaded):
+    if isinstance(error, (Overloaded, Unavailable)):
         details["retry_after"] = RETRY_SECONDS
     errors = _errors(error)
     if errors:

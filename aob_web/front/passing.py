@@ -10,11 +10,14 @@ from pathlib import Path
 from typing import Any
 
 import aiohttp
+from django.conf import settings
 from yarl import URL
 
 from aob_web.api import problems
-from aob_web.front.starts import Receive, Scope, Send, refuse
+from aob_web.front.starts import MAX_DRAINED, Receive, Scope, Send, drain, refuse
+from workflows.core.errors import LimitExceeded
 
+BLOBS = "/api/v1/blobs"
 HOP_BY_HOP = frozenset(
     {
         "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
@@ -50,12 +53,13 @@ class Passing:
     async def http(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request. Answers 503 itself when the web process does not."""
         started = False
+        body = _Body(receive, _limit(scope)) if _has_body(scope) else None
         try:
             async with self._client().request(
                 scope["method"],
                 _url("http", scope),
                 headers=_headers(scope, HOP_BY_HOP),
-                data=_body(receive) if _has_body(scope) else None,
+                data=body.chunks() if body else None,
                 allow_redirects=False,
             ) as response:
                 headers = [
@@ -69,6 +73,10 @@ class Passing:
         except GONE as error:
             if started:
                 raise
+            if body and body.too_large:
+                await drain(receive, MAX_DRAINED)
+                await refuse(send, problems.problem(_too_large(scope)))
+                return
             _log.warning("The web process does not answer: %s", error)
             await refuse(send, problems.unavailable_details("The web process does not answer."))
 
@@ -140,15 +148,49 @@ def _has_body(scope: Scope) -> bool:
     )
 
 
-async def _body(receive: Receive) -> AsyncIterator[bytes]:
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise ConnectionError("the client went away")
-        if message.get("body"):
-            yield message["body"]
-        if not message.get("more_body"):
-            return
+class _Body:
+    """A request's body on its way; it ends at the limit, as the web process holds all of it (hazard F23)."""
+
+    def __init__(self, receive: Receive, limit: int) -> None:
+        self._receive = receive
+        self._left = limit
+        self.too_large = False
+
+    async def chunks(self) -> AsyncIterator[bytes]:
+        while True:
+            message = await self._receive()
+            if message["type"] == "http.disconnect":
+                raise ConnectionError("the client went away")
+            self._left -= len(message.get("body", b""))
+            if self._left < 0:
+                self.too_large = True
+                raise ConnectionError("the request is too large")
+            if message.get("body"):
+                yield message["body"]
+            if not message.get("more_body"):
+                return
+
+
+def _limit(scope: Scope) -> int:
+    """The most bytes of a body. A page's form may carry a blob beside its fields."""
+    if scope["path"] == BLOBS:
+        return int(settings.AOB_MAX_BLOB_BYTES)
+    if scope["path"].startswith("/api/"):
+        return int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+    return int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE + settings.AOB_MAX_BLOB_BYTES)
+
+
+def _too_large(scope: Scope) -> LimitExceeded:
+    limit = _limit(scope)
+    if scope["path"] == BLOBS:
+        return LimitExceeded(
+            "blob_too_large", f"The blob has more than {limit} bytes.", hint="Send less, or raise AOB_MAX_BLOB_BYTES."
+        )
+    return LimitExceeded(
+        "request_too_large",
+        f"The request has more than {limit} bytes.",
+        hint="Send large data as a blob, or raise AOB_MAX_REQUEST_BYTES.",
+    )
 
 
 async def _until_gone(receive: Receive) -> None:

@@ -156,7 +156,7 @@ class Starts:
             if not message.get("more_body"):
                 self._held += taken
                 return parts[0] if len(parts) == 1 else b"".join(parts)
-        await _drain(receive, MAX_DRAINED - taken)
+        await drain(receive, MAX_DRAINED - taken)
         raise LimitExceeded(
             "request_too_large",
             f"The request has more than {limit} bytes.",
@@ -164,7 +164,7 @@ class Starts:
         )
 
 
-async def _drain(receive: Receive, most: int) -> None:
+async def drain(receive: Receive, most: int) -> None:
     """Takes in the rest of a refused request: a client that is still sending would not see the answer."""
     while most > 0:
         message = await receive()

@@ -65,16 +65,17 @@ def schedule(seed: int, seconds: float, every: float) -> list[Fault]:
 
 
 class SmallDisk:
-    """A file system of its own for the blobs, where the machine lets us mount one."""
+    """A small file system of its own, where the machine lets us mount one."""
 
-    def __init__(self, where: Path) -> None:
+    def __init__(self, where: Path, mib: int = DISK_MIB) -> None:
         self.where = where
+        self.mib = mib
         self.mounted = False
 
     def mount(self) -> None:
         self.where.mkdir(parents=True, exist_ok=True)
         self.where.parent.chmod(0o700)
-        options = f"size={DISK_MIB}m,mode=700"
+        options = f"size={self.mib}m,mode=700"
         done = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(self.where)], capture_output=True)
         self.mounted = done.returncode == 0
 
@@ -84,7 +85,7 @@ class SmallDisk:
 
     def fill(self) -> None:
         with contextlib.suppress(OSError), (self.where / "filler").open("wb") as file:
-            for _ in range(DISK_MIB * 2):
+            for _ in range(self.mib * 2):
                 file.write(bytes(1024 * 1024))
 
     def empty(self) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -33,6 +35,24 @@ os.environ |= {
     "AOB_LEASE_SECONDS": "3",
     "AOB_HOME": str(_home / "home"),
 }
+
+
+@pytest.fixture(scope="session")
+def test_database(django_test_environment: None, django_db_blocker: Any) -> Iterator[None]:
+    """A database of its own for each worker of the test run."""
+    from django.conf import settings
+    from django.test.utils import setup_databases, teardown_databases
+
+    from runs import db
+
+    worker = os.environ.get("PYTEST_XDIST_WORKER")
+    with django_db_blocker.unblock():
+        if worker:
+            settings.DATABASES["default"].setdefault("TEST", {})["NAME"] = f"test_aob_{worker}"
+        made = setup_databases(verbosity=0, interactive=False)
+        yield
+        db.close_pool()
+        teardown_databases(made, verbosity=0)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
+from contextvars import ContextVar
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -37,12 +40,32 @@ class TaskError(AobError):
         return parts
 
 
+standing_aside: ContextVar[Callable[[], AbstractContextManager[None]]] = ContextVar("aside", default=nullcontext)
+"""What is wrapped around a wait in line; a long one takes no slot of the worker."""
+
+
+@asynccontextmanager
+async def in_line(places: asyncio.Semaphore) -> AsyncIterator[None]:
+    """One of few places; a line that stands still holds up nobody who wants another one."""
+    if places.locked():
+        with standing_aside.get()():
+            await places.acquire()
+    else:
+        await places.acquire()
+    try:
+        yield
+    finally:
+        places.release()
+
+
 class BlobStore(Protocol):
     """Content-addressed bytes; a reference is `{"blob", "bytes", "media_type"}`."""
 
     async def put(self, chunks: AsyncIterator[bytes], *, media_type: str, max_bytes: int) -> dict[str, Any]: ...
 
-    def open(self, reference: Mapping[str, Any]) -> AsyncIterator[bytes]: ...
+    def open(self, reference: Mapping[str, Any]) -> AsyncIterator[bytes]:
+        """Its bytes, checked before the first of them is given."""
+        ...
 
 
 @dataclass(frozen=True)

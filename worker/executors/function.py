@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
-from worker.executors.base import TaskContext, TaskError, is_blob
+from worker.executors.base import TaskContext, TaskError, in_line, is_blob
 from worker.functions.registry import find
 from workflows.core.errors import AobError
 from workflows.core.strictjson import decode
@@ -210,7 +210,7 @@ class _Pool:
         self._free: list[_Host] = []
 
     async def call(self, request: dict[str, Any], context: TaskContext) -> dict[str, Any]:
-        async with self._slots:
+        async with in_line(self._slots):
             host = await self._take()
             try:
                 answer = await host.call(request, context)

@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 import httpx
 
-from worker.executors.base import TaskError
+from worker.executors.base import TaskError, in_line
 from worker.http.guard import Guard
 from worker.http.transport import GuardedTransport
 
@@ -42,23 +42,21 @@ class Client:
         self, request: httpx.Request, *, follow_redirects: bool = True, auth: httpx.Auth | None = None
     ) -> AsyncIterator[httpx.Response]:
         """The final answer, its body unread. Raises TaskError for everything that keeps it from coming."""
-        response = None
         try:
             for _ in range(MAX_REDIRECTS + 1):
                 check_url(request.url)
-                async with self._bulkhead(request.url):
+                async with in_line(self._places(request.url)):
                     response = await self._send(request, auth)
-                if not (follow_redirects and response.has_redirect_location):
-                    yield response
-                    return
-                await response.aclose()
+                    try:
+                        if not (follow_redirects and response.has_redirect_location):
+                            yield response
+                            return
+                    finally:
+                        await response.aclose()
                 request, auth = _next_hop(request, response, auth)
             raise TaskError("http_redirects", f"More than {MAX_REDIRECTS} redirects.", transient=False)
         except (httpx.HTTPError, httpx.StreamError) as error:
             raise as_task_error(error, str(request.url.host)) from None
-        finally:
-            if response is not None:
-                await response.aclose()
 
     def build(self, method: str, url: httpx.URL | str, **more: Any) -> httpx.Request:
         """Raises TaskError `http_url` for what is no absolute http or https URL."""
@@ -93,7 +91,7 @@ class Client:
         response.request = request
         return response
 
-    def _bulkhead(self, url: httpx.URL) -> asyncio.Semaphore:
+    def _places(self, url: httpx.URL) -> asyncio.Semaphore:
         return self._bulkheads.setdefault(f"{url.host}:{url.port}", asyncio.Semaphore(PER_HOST))
 
     async def close(self) -> None:

@@ -10,7 +10,9 @@ import asyncio
 import os
 import socket
 from collections.abc import Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
@@ -18,6 +20,13 @@ from worker.executors.base import TaskError
 
 Address = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
+
+RESOLVE_SECONDS = 10.0
+RESOLVERS = 32
+
+# Of their own: a resolver that does not answer must not hold up what leases and records (hazard F28).
+_resolvers = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="resolve")
+_lookups: dict[tuple[str, int], Future[Any]] = {}
 
 _NAT64 = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"))
 _COMPATIBLE = ip_network("::/96")
@@ -95,9 +104,17 @@ def is_public(address: Address) -> bool:
 
 
 async def resolve(host: str, port: int) -> list[Address]:
-    """Every address of a name, in the resolver's order."""
+    """Every address of a name, in the resolver's order; a name that is being looked up is waited for together."""
+    lookup = _lookups.get((host, port))
+    if lookup is None:
+        look = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        lookup = _lookups[host, port] = _resolvers.submit(look)
+        lookup.add_done_callback(lambda _: _lookups.pop((host, port), None))
     try:
-        answers = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        answers = await asyncio.wait_for(asyncio.shield(asyncio.wrap_future(lookup)), RESOLVE_SECONDS)
+    except TimeoutError:
+        message = f"The name {host!r} was not resolved within {RESOLVE_SECONDS:g} s."
+        raise TaskError("http_name_unknown", message, transient=True) from None
     except OSError as error:
         raise TaskError(
             "http_name_unknown",
