@@ -69,8 +69,8 @@ chaos: $(DEV) ## Breaks the running system under load: make chaos MINUTES=30 SEE
 
 chaos-bites: $(DEV) ## Shows that the chaos checker finds three planted bugs
 	$(BIN)/python -m tests.chaos --minutes 0.8 --seed 5 --pause 0.05 --bug ack
-	$(BIN)/python -m tests.chaos --minutes 0.9 --seed 345 --pause 0.02 --bug stale
 	$(BIN)/python -m tests.chaos --minutes 0.8 --seed 5 --pause 0.05 --bug cursor
+	$(BIN)/python -m tests.chaos.stale
 
 ci: ## What CI runs
 	.ci/run

@@ -12,14 +12,13 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 
 from aob_web.accounts.access import AccessError, Caller, bearer, origin_allowed
 from aob_web.accounts.models import SCOPES
-from runs import queries, stream
+from runs import stream
 from runs.services import RunError
 
 UNAUTHENTICATED = 4401
 FORBIDDEN_ORIGIN = 4403
-UNKNOWN_RUN = 4404
+REFUSED = {"run_unknown": 4404, "seq_invalid": 4400, "seq_ahead": 4409}
 ENDED = 1000
-MAX_SEQ = 2**31 - 1
 
 
 class RunConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
@@ -31,18 +30,16 @@ class RunConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         run_id = self.scope["url_route"]["kwargs"]["run_id"]
         try:
             caller = await self._caller()
-            await database_sync_to_async(queries.require)(run_id)
+            query = parse_qs(self.scope["query_string"].decode("ascii", "replace"))
+            after = await database_sync_to_async(stream.resume_at)(run_id, query.get("after", ["0"])[0])
         except AccessError as error:
             await self._refuse(FORBIDDEN_ORIGIN if error.code == "origin" else UNAUTHENTICATED)
             return
-        except RunError:
-            await self._refuse(UNKNOWN_RUN)
+        except RunError as error:
+            await self._refuse(REFUSED[error.code])
             return
-        query = parse_qs(self.scope["query_string"].decode("ascii", "replace"))
-        text = query.get("after", ["0"])[0]
-        after = int(text) if text.isascii() and text.isdigit() and len(text) < 10 else 0
         await self.accept()
-        self._task = asyncio.create_task(self._send_events(run_id, min(after, MAX_SEQ), caller))
+        self._task = asyncio.create_task(self._send_events(run_id, after, caller))
 
     async def disconnect(self, code: int) -> None:
         if self._task is not None:

@@ -92,10 +92,10 @@ def front(alive: Callable[[], None]) -> None:
 
 
 def web(alive: Callable[[], None]) -> None:
-    from daphne.server import Server
     from django.conf import settings
 
     from aob_web.asgi import application
+    from aob_web.server import Server
 
     def beat() -> None:
         while True:

@@ -182,6 +182,9 @@ AOB_MAX_BACKLOG = int(os.environ.get("AOB_MAX_BACKLOG", "50000"))
 AOB_WEB_SOCKET = os.environ.get("AOB_WEB_SOCKET", str(AOB_HOME / "run" / "web.sock"))
 """The Unix socket between the process at the public port and the web process behind it."""
 
+AOB_STALL_SECONDS = float(os.environ.get("AOB_STALL_SECONDS", "60"))
+"""A client that takes nothing of an answer or a stream for so long is cut off."""
+
 AOB_RETENTION_DAYS = float(os.environ.get("AOB_RETENTION_DAYS", "0"))
 """Ended runs are deleted with their events after so many days; 0 keeps them for ever."""
 

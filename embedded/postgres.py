@@ -182,6 +182,7 @@ class Postgres:
         another process of ours, which Postgres would take for a running server. We hold the InstanceLock.
         """
         lock = self.data / "postmaster.pid"
+        (self.socket / f"{SOCKET_NAME}.lock").unlink(missing_ok=True)  # names the same process
         try:
             pid = int(lock.read_text().split()[0])
         except (OSError, ValueError, IndexError):

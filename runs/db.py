@@ -87,6 +87,24 @@ def _check(connection: psycopg.Connection[Any]) -> None:
         ConnectionPool.check_connection(connection)
 
 
+class _PipelinedCursor(psycopg.Cursor[Any]):
+    """Sends each statement to its end.
+
+    psycopg leaves what the socket does not take at once to the next statement; when a result is awaited instead, it and
+    the server wait for each other for ever (its issue #685 is the same at a pipeline's end).
+    """
+
+    def execute(self, *arguments: Any, **options: Any) -> _PipelinedCursor:  # type: ignore[override]
+        super().execute(*arguments, **options)
+        server = self.connection.pgconn
+        poll = select.poll()
+        poll.register(server.socket, select.POLLIN | select.POLLOUT)
+        while server.flush():
+            if any(event & select.POLLIN for _, event in poll.poll()):
+                server.consume_input()
+        return self
+
+
 def close_pool() -> None:
     """For tests and at the end of a process."""
     global _pool
@@ -102,11 +120,12 @@ def transaction(*, pipelined: bool = False) -> Iterator[psycopg.Cursor[Any]]:
     `pipelined` sends statements without waiting for each other: a round trip only where a result is read. That is
     what a small transaction mostly waits for; a large one is quicker by COPY, which a pipeline does not take.
     """
-    with pool().connection() as connection, connection.cursor() as cursor:
+    with pool().connection() as connection:
         if not pipelined:
-            yield cursor
+            with connection.cursor() as cursor:
+                yield cursor
             return
-        with connection.pipeline():
+        with connection.pipeline(), _PipelinedCursor(connection) as cursor:
             yield cursor
             # Not `connection.commit()`, which waits for its answer before the pipeline's end waits for its own.
             cursor.execute("COMMIT", prepare=False)

@@ -154,12 +154,13 @@ def event_view(event: Event) -> dict[str, Any]:
     }
 
 
-def require(run_id: str) -> None:
-    """Raises RunError `run_unknown`."""
+def require(run_id: str) -> int:
+    """The last seq of a run. Raises RunError `run_unknown`."""
     if is_id(run_id):
         with db.transaction() as cursor:
-            if cursor.execute("SELECT 1 FROM run WHERE id = %s", [run_id]).fetchone():
-                return
+            row = cursor.execute("SELECT last_seq FROM run WHERE id = %s", [run_id]).fetchone()
+            if row:
+                return int(row[0])
     raise unknown_run(run_id)
 
 

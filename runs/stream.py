@@ -26,17 +26,29 @@ from psycopg_pool import AsyncConnectionPool
 
 from runs import db
 from runs.core.events import TERMINAL, Event
-from runs.queries import event_view
+from runs.errors import RunError
+from runs.queries import event_view, require
 from runs.wake import EVENTS
 
-PAGE = 500
-RECENT = 500
-"""So many events of a run are kept for its watchers; who is further behind reads from Postgres at its own pace."""
+PAGE = 100
+PAGE_BYTES = 256 * 1024
+"""At most so much is read for one watcher at a time, or a single event: a watcher that has stopped holds no more."""
 
-MAX_READ = 5_000
+RECENT = 500
+RECENT_BYTES = 4 * 1024 * 1024
+"""So much of a run is kept for its watchers; who is further behind reads from Postgres at its own pace."""
+
+CATCHING_UP = 2
+"""So many watchers read from the log at a time; the other connections are for what is new."""
+
+HANDED = 16
+"""So many of these a watcher holds at a time."""
+
+MAX_READ = 1_000
 LOOK_SECONDS = 2.0
 """So often every watched run is looked at without a bell, all of them in one statement."""
 
+MAX_DIGITS = 10
 KEEP_SECONDS = 10.0
 RECHECK_SECONDS = 5.0
 
@@ -69,6 +81,7 @@ class Feed:
         self.floor = self.top = -1
         self.ended = False
         self._recent: deque[Streamed] = deque()
+        self._bytes = 0
         self._change: asyncio.Future[None] | None = None
 
     @property
@@ -84,14 +97,17 @@ class Feed:
         self._recent.append(event)
         self.top = event.seq
         self.ended = event.type in TERMINAL
-        if len(self._recent) > RECENT:
-            self.floor = self._recent.popleft().seq
+        self._bytes += len(event.text)
+        while len(self._recent) > RECENT or (self._bytes > RECENT_BYTES and len(self._recent) > 1):
+            oldest = self._recent.popleft()
+            self.floor = oldest.seq
+            self._bytes -= len(oldest.text)
 
     def after(self, seq: int) -> list[Streamed]:
-        """The events that follow this seq, which must not be below `floor`."""
+        """The next events that follow this seq, which must not be below `floor`."""
         if seq >= self.top:
             return []
-        return list(islice(self._recent, seq - self.floor, None))
+        return list(islice(self._recent, seq - self.floor, seq - self.floor + HANDED))
 
     def tell(self) -> None:
         if self._change is not None and not self._change.done():
@@ -115,6 +131,7 @@ class Hub:
         self.pool: AsyncConnectionPool[Any] = AsyncConnectionPool(
             db.conninfo(), min_size=0, max_size=4, max_idle=20, configure=_configure, timeout=30, open=False
         )
+        self.behind = asyncio.Semaphore(CATCHING_UP)
         self._opened = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -207,6 +224,18 @@ def hub() -> Hub:
     return found
 
 
+def resume_at(run_id: str, text: str) -> int:
+    """The seq after which a watcher goes on. Raises RunError `run_unknown`, `seq_invalid`, `seq_ahead`."""
+    last = require(run_id)
+    if not (text.isascii() and text.isdigit() and len(text) <= MAX_DIGITS):
+        raise RunError("seq_invalid", f"{text[:40]!r} is not a seq.", "/after", "Use the seq of the last event you have.")
+    if int(text) > last:
+        # Only after an older state of the database was restored: what it has seen is no longer what happened.
+        hint = "Drop what you have of this run and read it from after=0."
+        raise RunError("seq_ahead", f"The log of this run ends at {last}, before {text}.", "/after", hint)
+    return int(text)
+
+
 async def _always() -> bool:
     return True
 
@@ -235,8 +264,6 @@ async def follow(
                 if not await permitted():
                     return
                 checked = time.monotonic()
-            if behind and len(events) == PAGE:
-                continue
             if not events:
                 if feed.ended and after >= feed.top:
                     return
@@ -245,7 +272,6 @@ async def follow(
                     if ended and after >= last:
                         return
                     if not feed.begun:
-                        # Not at `after`: a client may resume at a seq that is not there yet.
                         feed.begin(min(after, last))
                         bells.look([run_id])
                 before = feed.top
@@ -257,12 +283,20 @@ async def follow(
 
 
 async def _page(bells: Hub, run_id: str, after: int) -> list[Streamed]:
-    async with bells.pool.connection() as connection:
+    async with bells.behind, bells.pool.connection() as connection:
         rows = await connection.execute(
-            "SELECT seq, type, at, node, data FROM run_event WHERE run_id = %s AND seq > %s ORDER BY seq LIMIT %s",
+            "SELECT seq, type, at, node, data, octet_length(data::text) FROM run_event"
+            " WHERE run_id = %s AND seq > %s ORDER BY seq LIMIT %s",
             [run_id, after, PAGE],
         )
-        return [Streamed(Event(seq, kind, db.micros(at), node, data)) async for seq, kind, at, node, data in rows]
+        events: list[Streamed] = []
+        left = PAGE_BYTES
+        async for seq, kind, at, node, data, size in rows:
+            left -= size
+            if events and left < 0:
+                break
+            events.append(Streamed(Event(seq, kind, db.micros(at), node, data)))
+        return events
 
 
 async def _standing(bells: Hub, run_id: str) -> tuple[bool, int]:

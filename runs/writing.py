@@ -204,7 +204,7 @@ def _write_tasks(
     lease_seconds: float,
 ) -> NewTasks:
     # A cursor of its own, because the next statement takes the results of the last one away.
-    own = cursor.connection.cursor()
+    own = type(cursor)(cursor.connection)
     columns: list[list[Any]] = [[] for _ in range(10)]
     configs: dict[tuple[str, str, int], dict[str, Any]] = {}
     for change in changes:

@@ -20,8 +20,11 @@ from workflows.core.strictjson import JsonError
 _log = logging.getLogger(__name__)
 
 _CONFLICTS = frozenset(
-    {"run_ended", "run_not_paused", "idempotency_key_reused", "dead_letter_closed", "replay_version_conflict"}
-)
+    {
+        "run_ended", "run_not_paused", "idempotency_key_reused", "dead_letter_closed", "replay_version_conflict",
+        "seq_ahead",
+    }
+)  # fmt: skip
 _TOO_LARGE = frozenset({"json_too_large", "blob_too_large", "request_too_large", "inputs_too_large"})
 _NOT_FOUND = frozenset(
     {"run_unknown", "workflow_unknown", "tag_unknown", "version_unknown", "blob_unknown", "dead_letter_unknown"}
@@ -47,7 +50,7 @@ def status_of(error: AobError) -> int:
         return 409
     if error.code in _TOO_LARGE:
         return 413
-    if isinstance(error, JsonError):
+    if isinstance(error, JsonError) or error.code == "seq_invalid":
         return 400
     if isinstance(error, Overloaded):
         return 429

@@ -98,13 +98,12 @@ def events(
     caller = require(request, "read")
     if filter not in ("", "errors"):
         raise AobError("filter_unknown", f"There is no filter {filter[:40]!r}.", "/filter", "Use filter=errors.")
-    queries.require(run_id)
-    wants_stream = "text/event-stream" in request.headers.get("Accept", "")
-    after = _resume_at(request, after) if wants_stream else after
-    if not 0 <= after <= MAX_SEQ:
-        raise AobError("seq_invalid", "`after` is not a seq.", "/after", "Use the seq of the last event you have.")
-    if not wants_stream:
+    if "text/event-stream" not in request.headers.get("Accept", ""):
+        queries.require(run_id)
+        if not 0 <= after <= MAX_SEQ:
+            raise AobError("seq_invalid", "`after` is not a seq.", "/after", "Use the seq of the last event you have.")
         return as_json(queries.events(run_id, after=after, limit=limit, node=node, errors=filter == "errors"))
+    after = stream.resume_at(run_id, request.headers.get("Last-Event-ID", "").strip() or str(after))
     # A stream may last for days; the connection that looked the caller up must not be kept for it.
     connection.close()
     answer = StreamingHttpResponse(
@@ -113,15 +112,6 @@ def events(
     answer["Cache-Control"] = "no-store"
     answer["X-Accel-Buffering"] = "no"
     return answer
-
-
-def _resume_at(request: HttpRequest, after: int) -> int:
-    last = request.headers.get("Last-Event-ID", "").strip()
-    if not last:
-        return after
-    if not (last.isascii() and last.isdigit() and len(last) < 12):
-        raise AobError("seq_invalid", "Last-Event-ID is not a seq.", hint="Start the stream without it.")
-    return int(last)
 
 
 async def _sse(run_id: str, after: int, node: str | None, errors: bool, caller: Caller) -> AsyncIterator[bytes]:

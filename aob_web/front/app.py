@@ -34,11 +34,15 @@ class Front:
         elif scope["type"] == "websocket":
             await self._passing.websocket(scope, receive, send)
 
+    async def close(self) -> None:
+        await self._passing.close()
+
 
 async def serve(host: str, port: int, socket: Path, alive: Callable[[], None]) -> None:
     """Serves until a signal comes; requests that are being answered are finished first."""
+    front = Front(socket)
     server = Server(
-        Front(socket),
+        front,
         address=host,
         port=port,
         interface=Interfaces.ASGINL,
@@ -59,6 +63,7 @@ async def serve(host: str, port: int, socket: Path, alive: Callable[[], None]) -
             continue
     server.stop()
     await serving
+    await front.close()
 
 
 def run(host: str, port: int, socket: Path, alive: Callable[[], None]) -> None:

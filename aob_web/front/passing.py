@@ -28,6 +28,8 @@ HOP_BY_HOP = frozenset(
 
 WEBSOCKET = frozenset({"sec-websocket-key", "sec-websocket-version", "sec-websocket-extensions", "sec-websocket-accept"})
 GONE = (aiohttp.ClientError, ConnectionError, TimeoutError)
+TRY_AGAIN_LATER = 1013
+
 
 _log = logging.getLogger(__name__)
 
@@ -50,10 +52,15 @@ class Passing:
             )
         return self._session
 
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
     async def http(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request. Answers 503 itself when the web process does not."""
         started = False
         body = _Body(receive, _limit(scope)) if _has_body(scope) else None
+        send = _limited(send)
         try:
             async with self._client().request(
                 scope["method"],
@@ -87,7 +94,8 @@ class Passing:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One WebSocket, closed with the code that either end gives."""
+        """One WebSocket, closed with the code that either end gives; with 1013 when the web process went away."""
+        send = _limited(send)
         await receive()
         try:
             upstream = await self._client().ws_connect(
@@ -98,7 +106,7 @@ class Passing:
                 max_msg_size=4 * 1024 * 1024,
             )
         except GONE:
-            await send({"type": "websocket.close", "code": 1013, "reason": "The web process does not answer."})
+            await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": "The web process does not answer."})
             return
         async with upstream:
             await send({"type": "websocket.accept"})
@@ -106,7 +114,10 @@ class Passing:
             await _until_either(self._downward(upstream, send), self._upward(upstream, receive, gone))
             # Only now: the server sends no close while a receive is waiting.
             if not gone.is_set():
-                await send({"type": "websocket.close", "code": upstream.close_code or 1011})
+                code = upstream.close_code
+                if code is None or code == aiohttp.WSCloseCode.ABNORMAL_CLOSURE:
+                    code = TRY_AGAIN_LATER
+                await send({"type": "websocket.close", "code": code})
 
     @staticmethod
     async def _downward(upstream: aiohttp.ClientWebSocketResponse, send: Send) -> None:
@@ -129,6 +140,16 @@ class Passing:
                 await upstream.send_str(message["text"])
             elif message.get("bytes") is not None:
                 await upstream.send_bytes(message["bytes"])
+
+
+def _limited(send: Send) -> Send:
+    """Gives up a client that does not take what is sent to it; it may come back and resume (hazard F24)."""
+
+    async def limited(message: dict[str, Any]) -> None:
+        async with asyncio.timeout(settings.AOB_STALL_SECONDS):
+            await send(message)
+
+    return limited
 
 
 def _url(kind: str, scope: Scope) -> URL:

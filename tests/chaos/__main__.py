@@ -56,7 +56,7 @@ def _options() -> Any:
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--every", type=float, default=1.2, help="seconds between faults in a storm, on average")
-    parser.add_argument("--bug", choices=("ack", "stale", "cursor"), help="plant this bug; exits 0 when it is found")
+    parser.add_argument("--bug", choices=("ack", "cursor"), help="plant this bug; exits 0 when it is found")
     parser.add_argument("--clients", type=int, default=12)
     parser.add_argument("--pause", type=float, default=0.2, help="seconds that a client waits between two requests")
     return parser.parse_args()

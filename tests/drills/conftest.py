@@ -9,11 +9,13 @@ from typing import Any
 
 import pytest
 
+Recovery = Callable[[str, str, float], None]
+
 _recoveries: list[dict[str, Any]] = []
 
 
 @pytest.fixture
-def recovery(request: pytest.FixtureRequest) -> Callable[[str, str, float], None]:
+def recovery(request: pytest.FixtureRequest) -> Recovery:
     """`recovery("F11", "blob disk full", seconds)`: so long after the fault ended all was as before."""
 
     def record(fault: str, what: str, seconds: float) -> None:

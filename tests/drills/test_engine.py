@@ -6,7 +6,7 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -21,6 +21,7 @@ from runs.coordinator import Advancer, leave
 from runs.core.events import Fact
 from runs.leases import Finished, Leased
 from runs.verify import verify
+from tests.drills.conftest import Recovery
 from tests.support.checker import violations
 from tests.support.servers import HttpServer
 from tests.support.system import ended, engine, start
@@ -28,7 +29,6 @@ from tests.support.waiting import eventually
 from tests.unit.runs_core.test_engine import graph, value
 from worker.executors import function
 
-Recovery = Callable[[str, str, float], None]
 FUNCTIONS = """
 import os, signal, sys, time
 

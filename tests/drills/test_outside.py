@@ -18,13 +18,13 @@ from typing import Any
 import pytest
 
 from runs import db, queries
+from tests.drills.conftest import Recovery
 from tests.support.installation import Installation
 from tests.support.servers import HttpServer
 from tests.support.system import ended, engine, start
 from tests.support.waiting import eventually
 from tests.unit.runs_core.test_engine import graph
 
-Recovery = Callable[[str, str, float], None]
 NEVER = 60.0
 HEAD = "HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: {}\r\n\r\n"
 

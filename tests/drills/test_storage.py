@@ -28,6 +28,7 @@ from runs.coordinator import leave
 from runs.core.events import Fact
 from runs.verify import verify
 from tests.chaos.adversary import SmallDisk
+from tests.drills.conftest import Recovery
 from tests.support.checker import History, violations
 from tests.support.installation import Installation
 from tests.support.servers import HttpServer
@@ -35,7 +36,6 @@ from tests.support.system import ended, engine, start
 from tests.support.waiting import eventually
 from tests.unit.runs_core.test_engine import graph, value
 
-Recovery = Callable[[str, str, float], None]
 LARGE = "x" * 200_000
 
 

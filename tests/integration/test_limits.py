@@ -35,6 +35,15 @@ def test_large_outputs_and_inputs_are_kept_as_blobs_and_come_back_the_same() -> 
     assert verify(run_id)["ok"]
 
 
+@pytest.mark.timeout(30)
+def test_a_start_whose_events_are_many_megabytes_is_written() -> None:
+    """A small batch is pipelined; psycopg left the end of a large statement unsent and waited for its answer for ever."""
+    body = {"nodes": {"t": value("{{ inputs.text }}")}}
+    each = {"type": "map", "config": {"items": "range(330)", "body": body}}
+    run_id = start(graph({"each": each}), {"text": "x" * 12_000})
+    assert queries.run(run_id)["last_seq"] >= 500 and verify(run_id)["ok"]
+
+
 def test_inputs_above_the_limit_are_refused_at_the_door() -> None:
     with pytest.raises(LimitExceeded) as refused:
         start(graph({"a": value(1)}), {"text": "x" * (5 * 1024 * 1024)})
