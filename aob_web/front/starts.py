@@ -71,6 +71,7 @@ class Starts:
         self._ahead: Grouped = Groups(partial(_commit, run_ahead=True))
         self._later: Grouped = Groups(partial(_commit, run_ahead=False))
         self._trusted: OrderedDict[str, tuple[Caller, float]] = OrderedDict()
+        self._asked: dict[str, asyncio.Future[Caller]] = {}
         self._readers = ThreadPoolExecutor(4, thread_name_prefix="read")
         self._held = 0
 
@@ -119,8 +120,12 @@ class Starts:
         known = self._trusted.get(header)
         if known is not None and time.monotonic() < known[1]:
             return known[0]
-        caller = await self._in_thread(bearer, header)
-        assert caller is not None
+        asked = self._asked.get(header)
+        if asked is None:
+            # Once for all who ask at the same time: with hundreds of connections that is each time.
+            asked = self._asked[header] = asyncio.ensure_future(self._in_thread(bearer, header))
+            asked.add_done_callback(lambda _: self._asked.pop(header, None))
+        caller: Caller = await asyncio.shield(asked)
         self._trusted[header] = (caller, time.monotonic() + TRUST_SECONDS)
         self._trusted.move_to_end(header)
         if len(self._trusted) > MAX_TRUSTED:

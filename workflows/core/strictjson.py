@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -41,13 +42,7 @@ def decode(
         )
     text = _text(data)
     try:
-        value = json.loads(
-            text,
-            object_pairs_hook=_object,
-            parse_int=_canonical_integer if is_canonical else _integer,
-            parse_float=_number,
-            parse_constant=_constant,
-        )
+        value = (_CANONICAL if is_canonical else _ANY).decode(text)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno}, column {error.colno}"
         raise JsonError("json_syntax", f"This is not JSON: {error.msg} at {place}.", hint=f"Look at {place}.") from None
@@ -189,3 +184,13 @@ def _pointer(where: tuple[Any, ...]) -> str:
         where, key = where
         keys.append(str(key).replace("~", "~0").replace("/", "~1"))
     return "".join(f"/{key}" for key in reversed(keys)).encode("utf-8", "replace").decode()
+
+
+def _decoder(parse_int: Callable[[str], Any]) -> json.JSONDecoder:
+    return json.JSONDecoder(
+        object_pairs_hook=_object, parse_int=parse_int, parse_float=_number, parse_constant=_constant
+    )
+
+
+# Made once: json.loads makes one for each text.
+_ANY, _CANONICAL = _decoder(_integer), _decoder(_canonical_integer)
