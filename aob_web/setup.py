@@ -9,10 +9,12 @@ import json
 import os
 import secrets
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
 FIRST_USER = "admin"
+LOCK_SECONDS, LOCK_TRIES = 1, 300
 
 
 def main() -> None:
@@ -35,13 +37,27 @@ def _tell(step: str, **more: Any) -> None:
 
 def _migrate() -> None:
     from django.core.management import call_command
-    from django.db import connection
+    from django.db import OperationalError, connection
     from django.db.migrations.executor import MigrationExecutor
+    from psycopg.errors import LockNotAvailable
 
     executor = MigrationExecutor(connection)
     plan = executor.migration_plan(executor.loader.graph.leaf_nodes())
-    if plan:
-        call_command("migrate", verbosity=0, interactive=False)
+    waited = 0
+    while plan:
+        # What waits for a table's lock holds up everybody behind it, so a migration waits briefly, many times (F33).
+        with connection.cursor() as cursor:
+            cursor.execute(f"SET lock_timeout = '{LOCK_SECONDS}s'")
+        try:
+            call_command("migrate", verbosity=0, interactive=False)
+            break
+        except OperationalError as error:
+            waited += 1
+            if not isinstance(error.__cause__, LockNotAvailable) or waited >= LOCK_TRIES:
+                raise
+            _tell("migrate", status="waiting", detail="another session holds a table")
+            connection.close()
+            time.sleep(LOCK_SECONDS)
     _tell("migrate", status="done", detail=f"{len(plan)} migrations" if plan else "up to date")
 
 

@@ -23,7 +23,7 @@ from runs.coordinator import EVENTS_PER_BATCH, EVENTS_PER_TURN
 from runs.core.advance import advance
 from runs.core.ids import time_id
 from runs.errors import RunError, Unavailable
-from runs.irs import ir_of
+from runs.irs import NotUnderstood, ir_of
 from runs.leases import Leased
 from runs.models import PRIORITIES
 from runs.starting import checked_inputs, new_run
@@ -163,7 +163,10 @@ def _prepare(request: StartRequest, versions: Mapping[str, str], now: int, *, ma
         version = require_version(request.workflow)
     else:
         raise RunError("workflow_missing", "`workflow` is neither a document nor a name.", "/workflow")
-    ir = ir_of(version)
+    try:
+        ir = ir_of(version)
+    except NotUnderstood as error:
+        raise Unavailable(error.code, f"{error}.", hint="A newer process can start it; try again.") from None
     inputs = checked_inputs(ir, {} if request.inputs is None else request.inputs)
     birth = Birth(encode(dict(request.labels))) if request.labels else Birth()
     return _run_ahead(new_id(), ir, inputs, now, PRIORITIES[request.priority], birth, max_events)

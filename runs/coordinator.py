@@ -26,7 +26,7 @@ from runs.core.advance import advance
 from runs.core.events import Event, Fact
 from runs.core.fold import apply
 from runs.core.values import MissingValue, Values
-from runs.irs import ir_of
+from runs.irs import NotUnderstood, ir_of
 from runs.leases import Adoption, Finished, Leased
 from runs.store import Change, Held, RunRow, StateCache, claim_ready, claim_runs, load_states, take_inbox
 from runs.writing import NewTasks, write
@@ -47,7 +47,8 @@ RESTING_SECONDS = 0.1
 """So seldom the coordinator looks without a bell while runs rest: their facts wait, and are not looked for in vain."""
 
 REST_SECONDS = 2.0
-"""A run whose values cannot be read or kept now is left alone for so long, and holds up no other (hazard F30)."""
+"""A run whose values cannot be read or kept now, or whose version another AOB made, is left alone for so long and holds
+up no other (hazards F30, F33)."""
 
 _log = logging.getLogger(__name__)
 
@@ -97,12 +98,15 @@ class Advancer:
             except (psycopg.DataError, psycopg.IntegrityError) as error:
                 self._cache.drop(touched)
                 return self._isolate(touched, finished, adoption, error)
-            except StorageUnavailable as error:
+            except (StorageUnavailable, NotUnderstood) as error:
                 self._cache.drop(touched)
                 several = {*touched, *(one.task.run_id for one in finished)}
                 if len(several) > 1:
                     return self._isolate(touched, finished, adoption, error)
-                return self._rest(several, finished, error)
+                self._rest(several, error)
+                if isinstance(error, StorageUnavailable):
+                    return Advanced(unrecorded=finished)
+                return _hand_on(finished)
             except (psycopg.Error, psycopg_pool.PoolTimeout, OSError):
                 self._cache.drop(touched)
                 raise
@@ -120,11 +124,10 @@ class Advancer:
         result.adopted = [task for task in tasks if task.token is not None]
         return result
 
-    def _rest(self, run_ids: Iterable[str], finished: list[Finished], error: StorageUnavailable) -> Advanced:
+    def _rest(self, run_ids: Iterable[str], error: Exception) -> None:
         if not self._resting:
             _log.warning("%s; what needs it waits", error)
         self._resting |= dict.fromkeys(run_ids, time.monotonic() + REST_SECONDS)
-        return Advanced(unrecorded=finished)
 
     def _isolate(
         self, touched: list[str], finished: list[Finished], adoption: Adoption | None, error: Exception
@@ -212,7 +215,7 @@ class Advancer:
                 if accepts(state, fact):
                     events.append(_append(held, fact, now))
             advance(state, ir_of, values, events, at=now, max_events=max_events)
-        except (psycopg.Error, OSError):
+        except (psycopg.Error, OSError, NotUnderstood):
             raise
         except Exception as failure:
             # Node errors are decisions, so this is a lost blob or a defect of ours. Whatever it is, it must end
@@ -240,6 +243,14 @@ def _leave_in_inbox(cursor: psycopg.Cursor[Any], finished: list[Finished]) -> No
     for one in finished:
         write_values(cursor, one.values)
         leave(cursor, one.task.run_id, one.fact)
+
+
+def _hand_on(finished: list[Finished]) -> Advanced:
+    """Leaves results to whoever can go on with their runs."""
+    with db.transaction() as cursor:
+        held = claim_runs(cursor, [], [one.task for one in finished])
+        _leave_in_inbox(cursor, [one for one in finished if one.task.id in held.finished])
+    return Advanced()
 
 
 def leave(cursor: psycopg.Cursor[Any], run_id: str, fact: Fact) -> None:

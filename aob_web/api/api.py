@@ -16,6 +16,7 @@ from aob_web.accounts.access import AccessError
 from aob_web.api import blobs, deadletters, node_types, problems, runs, workflows
 from runs.blobs import StorageUnavailable
 from runs.errors import Unavailable
+from runs.irs import NotUnderstood
 from workflows.core.errors import AobError
 
 api = NinjaAPI(
@@ -70,6 +71,11 @@ def not_found(request: HttpRequest, error: Http404) -> HttpResponse:
 @api.exception_handler(InterfaceError)
 def database_away(request: HttpRequest, error: Exception) -> HttpResponse:
     return problems.unavailable("The database does not answer.")
+
+
+@api.exception_handler(NotUnderstood)
+def _not_understood(request: HttpRequest, error: NotUnderstood) -> HttpResponse:
+    return problems.response(Unavailable(error.code, f"{error}."))
 
 
 @api.exception_handler(StorageUnavailable)

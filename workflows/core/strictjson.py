@@ -187,9 +187,7 @@ def _pointer(where: tuple[Any, ...]) -> str:
 
 
 def _decoder(parse_int: Callable[[str], Any]) -> json.JSONDecoder:
-    return json.JSONDecoder(
-        object_pairs_hook=_object, parse_int=parse_int, parse_float=_number, parse_constant=_constant
-    )
+    return json.JSONDecoder(object_pairs_hook=_object, parse_int=parse_int, parse_float=_number, parse_constant=_constant)
 
 
 # Made once: json.loads makes one for each text.
