@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar o
 RUNTIME := $(VENV)/.runtime-$(firstword $(shell cksum < requirements.txt))
 DEV := $(VENV)/.dev-$(firstword $(shell cat requirements.txt requirements-dev.txt | cksum))
 .DEFAULT_GOAL := help
-.PHONY: help up test lint format ci doctor docs bench bench-quick chaos chaos-bites clean
+.PHONY: help up test lint format ci doctor docs bench bench-quick chaos chaos-bites drills clean
 
 help: ## Lists the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -71,6 +71,9 @@ chaos-bites: $(DEV) ## Shows that the chaos checker finds three planted bugs
 	$(BIN)/python -m tests.chaos --minutes 0.8 --seed 5 --pause 0.05 --bug ack
 	$(BIN)/python -m tests.chaos --minutes 0.8 --seed 5 --pause 0.05 --bug cursor
 	$(BIN)/python -m tests.chaos.stale
+
+drills: $(DEV) ## Single faults, each with the time until all was as before
+	$(BIN)/python -m tests.drills
 
 ci: ## What CI runs
 	.ci/run

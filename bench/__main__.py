@@ -30,8 +30,10 @@ PEER_UNITS = ("W1", "W3", "W10", "H3", "FAN10")
 PEER_RUNS = {"W1": 1000, "W3": 600, "W10": 200, "H3": 400, "FAN10": 80}
 FULL_ROUNDS, QUICK_ROUNDS = 3, 1
 QUICK = ("W3", "H3", "SUBMIT", "FAN10", "HOP")
-ONCE = ("HOP", "WATCH", "LONG", "SCALE")
-"""Measured once, after the rounds of the others: HOP and SCALE repeat by themselves, WATCH and LONG fill the system."""
+ONCE = ("HOP", "WATCH", "LONG", "FULL", "SCALE")
+"""Measured once, after the rounds of the others: HOP and SCALE repeat by themselves, WATCH and LONG fill the system.
+
+FULL is W3 and H3 with AOB_FIDELITY=full, where the start of each attempt is recorded before it begins."""
 
 
 def main() -> int:
@@ -55,6 +57,9 @@ def main() -> int:
                 report["WATCH"] = watch.watch(system)
             if "LONG" in chosen:
                 report["LONG"] = units.long(system)
+        if "FULL" in chosen:
+            with System(place / "full", AOB_FIDELITY="full", AOB_HTTP_ALLOW=world.removeprefix("http://")) as system:
+                report["FULL"] = {unit: units.measure(system, world, unit, quick=False)["rate"] for unit in ("W3", "H3")}
         if "SCALE" in chosen:
             report["SCALE"] = scale.scale(place)
         report["memory, MiB"] = {name: round(size) for name, size in memory.most.items()}
@@ -155,7 +160,7 @@ def _print(report: dict[str, Any]) -> None:
             own = [one["rate"] for one in entry[peer]]
             cells.append(f"{statistics.median(own):,.0f}: {middle / statistics.median(own):.0f} ×" if own else "")
         print("| " + " | ".join(cells) + " |")
-    for name in ("HOP, ms", "WATCH", "LONG", "SCALE", "memory, MiB"):
+    for name in ("HOP, ms", "WATCH", "LONG", "FULL", "SCALE", "memory, MiB"):
         if name in report:
             print(f"\n{name}:")
             for key, value in report[name].items():
