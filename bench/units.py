@@ -32,7 +32,8 @@ def measure(system: System, world: str, unit: str, *, quick: bool) -> dict[str, 
         return accept(system, RUNS["W3"] // part)
     starts, runs = _starts(system, world, unit)
     runs = max(runs // part, 2)
-    size = min(BATCH, max(runs // 8, 1))
+    # Several requests for each connection, so that both fronts are busy to the end.
+    size = min(BATCH, max(runs // 40, 1))
     bodies = [json.dumps({"runs": (starts * size)[:size]}).encode()] * (runs // size)
     return measured(system, bodies, runs // size * size)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 from runs.core import paths, retries
-from runs.core.events import Event
+from runs.core.events import MAX_LOSSES, Event
 from runs.core.fold import Graphs, apply, graph_of
 from runs.core.ids import child_id
 from runs.core.scope import NodeResolver, Part, instant, variables
@@ -257,7 +257,7 @@ def _conclude(place: _Place) -> Decision:
     if what == "timer":
         return _timer_ended(place)
     if what == "lost":
-        if activation.losses >= retries.MAX_LOSSES:
+        if activation.losses >= MAX_LOSSES:
             message = f"The worker was lost {activation.losses} times while it executed this node."
             return _failed(place, {"code": "worker_lost", "message": message}, dead_letter=True)
         return "TaskScheduled", place.path, _next_attempt(place)

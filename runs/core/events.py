@@ -48,6 +48,9 @@ DECISIONS = frozenset(
         "RunTimedOut",
     }
 )
+MAX_LOSSES = 3
+"""So many attempts may lose their worker before the node fails as `worker_lost` (hazard P6)."""
+
 TERMINAL = {
     "RunCompleted": "completed",
     "RunFailed": "failed",

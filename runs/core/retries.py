@@ -7,9 +7,6 @@ from typing import Any
 from workflows.core.errors import AobError
 from workflows.core.ir import RetryIR
 
-MAX_LOSSES = 3
-"""So many attempts may lose their worker before the node fails as `worker_lost` (hazard P6)."""
-
 MICROSECONDS = 1_000_000
 MAX_RETRY_AFTER = 86_400.0
 
