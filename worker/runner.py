@@ -189,7 +189,12 @@ class Runner:
         try:
             async with asyncio.timeout(task.timeout):
                 stored = get(task.data, "input") or [{}]
-                config = stored[0] if isinstance(stored, list) else await asyncio.to_thread(values.load, stored)
+                if isinstance(stored, list):
+                    config = stored[0]
+                else:
+                    # It holds megabytes from here on, so it keeps its slot while it waits for anything else (law 8).
+                    standing_aside.set(contextlib.nullcontext)
+                    config = await asyncio.to_thread(values.load, stored)
                 output = await executors()[task.type](config, self._context(task, lines))
             put(
                 answer,
