@@ -14,6 +14,12 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from django.urls import path  # noqa: E402
 
 from aob_web.live import RunConsumer  # noqa: E402
+from aob_web.presence import PresenceConsumer  # noqa: E402
 
-websockets = URLRouter([path("ws/runs/<str:run_id>/", RunConsumer.as_asgi())])
+websockets = URLRouter(
+    [
+        path("ws/runs/<str:run_id>/", RunConsumer.as_asgi()),
+        path("ws/workflows/<str:name>/", PresenceConsumer.as_asgi()),
+    ]
+)
 application = ProtocolTypeRouter({"http": http, "websocket": AuthMiddlewareStack(websockets)})

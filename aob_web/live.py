@@ -21,35 +21,14 @@ REFUSED = {"run_unknown": 4404, "seq_invalid": 4400, "seq_ahead": 4409}
 ENDED = 1000
 
 
-class RunConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
-    """Sends each event as one JSON text; `?after=SEQ` resumes. Reads nothing."""
+class Guarded(AsyncWebsocketConsumer):  # type: ignore[misc]
+    """A consumer that knows who asks."""
 
-    _task: asyncio.Task[None] | None = None
-
-    async def connect(self) -> None:
-        run_id = self.scope["url_route"]["kwargs"]["run_id"]
-        try:
-            caller = await self._caller()
-            query = parse_qs(self.scope["query_string"].decode("ascii", "replace"))
-            after = await database_sync_to_async(stream.resume_at)(run_id, query.get("after", ["0"])[0])
-        except AccessError as error:
-            await self._refuse(FORBIDDEN_ORIGIN if error.code == "origin" else UNAUTHENTICATED)
-            return
-        except RunError as error:
-            await self._refuse(REFUSED[error.code])
-            return
-        await self.accept()
-        self._task = asyncio.create_task(self._send_events(run_id, after, caller))
-
-    async def disconnect(self, code: int) -> None:
-        if self._task is not None:
-            self._task.cancel()
-
-    async def _refuse(self, code: int) -> None:
+    async def refuse(self, code: int) -> None:
         await self.accept()
         await self.close(code)
 
-    async def _caller(self) -> Caller:
+    async def caller(self) -> Caller:
         headers = {name.decode("latin-1").lower(): text.decode("latin-1") for name, text in self.scope["headers"]}
         origin = headers.get("origin")
         caller: Caller | None = await database_sync_to_async(bearer)(headers.get("authorization"))
@@ -63,6 +42,31 @@ class RunConsumer(AsyncWebsocketConsumer):  # type: ignore[misc]
         if user is None or not user.is_authenticated:
             raise AccessError("unauthenticated", "Sign in, or send an API token.")
         return Caller(user, frozenset(SCOPES if user.is_superuser else ("read",)))
+
+
+class RunConsumer(Guarded):
+    """Sends each event as one JSON text; `?after=SEQ` resumes. Reads nothing."""
+
+    _task: asyncio.Task[None] | None = None
+
+    async def connect(self) -> None:
+        run_id = self.scope["url_route"]["kwargs"]["run_id"]
+        try:
+            caller = await self.caller()
+            query = parse_qs(self.scope["query_string"].decode("ascii", "replace"))
+            after = await database_sync_to_async(stream.resume_at)(run_id, query.get("after", ["0"])[0])
+        except AccessError as error:
+            await self.refuse(FORBIDDEN_ORIGIN if error.code == "origin" else UNAUTHENTICATED)
+            return
+        except RunError as error:
+            await self.refuse(REFUSED[error.code])
+            return
+        await self.accept()
+        self._task = asyncio.create_task(self._send_events(run_id, after, caller))
+
+    async def disconnect(self, code: int) -> None:
+        if self._task is not None:
+            self._task.cancel()
 
     async def _send_events(self, run_id: str, after: int, caller: Caller) -> None:
         permitted = database_sync_to_async(caller.still_valid)

@@ -10,8 +10,8 @@ from django.http import HttpRequest, HttpResponse
 from aob_web.api.problems import plain
 
 POLICY = (
-    "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
+    "default-src 'self'; script-src 'self'; style-src 'self'{nonce}; img-src 'self' data:; connect-src 'self'; "
+    "worker-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
 )
 
 
@@ -41,6 +41,9 @@ class SecurityHeaders:
         return self.mark(await self.get_response(request))  # type: ignore[misc]
 
     def mark(self, response: HttpResponse) -> HttpResponse:
-        response.headers.setdefault("Content-Security-Policy", POLICY)
+        # The editor's code fields write their styles into the page; they know the number that allows it.
+        nonce = getattr(response, "style_nonce", None)
+        policy = POLICY.format(nonce=f" 'nonce-{nonce}'" if nonce else "")
+        response.headers.setdefault("Content-Security-Policy", policy)
         response.headers.setdefault("Permissions-Policy", "camera=(), microphone=(), geolocation=()")
         return response

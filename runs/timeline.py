@@ -6,15 +6,20 @@ from collections.abc import Iterable
 from typing import Any
 
 from runs import db
+from runs.blobs import fetch
 from runs.core import paths
 from runs.core.events import TERMINAL, Event
 from runs.core.scope import instant
+from runs.core.values import Values, get
 from runs.irs import ir_of
 from runs.queries import require
 from runs.store import events_of
 from workflows.core.ir import WorkflowIR
+from workflows.core.strictjson import encode
 
 MAX_ACTIVATIONS = 2_000
+MAX_OUTPUTS = 4 * 1024 * 1024
+"""Bytes of outputs that are given together; larger ones are left out and named."""
 
 
 def activations(run_id: str) -> dict[str, Any]:
@@ -38,6 +43,34 @@ def activations(run_id: str) -> dict[str, Any]:
                 one["state"] = "running"
     items = list(found.values())
     return {"items": items[:MAX_ACTIVATIONS], "next": None, "total": len(items)}
+
+
+def outputs(run_id: str) -> dict[str, Any]:
+    """The outputs of the first activation of each node, by its path without indexes; what is too large is named."""
+    require(run_id)
+    with db.transaction() as cursor:
+        log = events_of(cursor, run_id)
+    values = Values(fetch)
+    found: dict[str, Any] = {}
+    left_out: list[str] = []
+    left = MAX_OUTPUTS
+    for event in log:
+        key = {"MapStarted": "items", "SignalReceived": "payload"}.get(event.type, "output")
+        stored = get(event.data, key)
+        if stored is None or event.node is None or event.node.endswith("]"):
+            continue
+        name = paths.graph_key(event.node) + ("#item" if key == "items" else "")
+        if name in found or name in left_out:
+            continue
+        value = values.load(stored)
+        if key == "items":
+            value = value[0] if value else None
+        left -= len(encode(value))
+        if left < 0:
+            left_out.append(name)
+        else:
+            found[name] = value
+    return {"outputs": found, "left_out": left_out}
 
 
 def collect(log: Iterable[Event]) -> dict[str, dict[str, Any]]:

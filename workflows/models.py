@@ -88,3 +88,26 @@ class TagMove(models.Model):
     class Meta:
         db_table = "tag_move"
         ordering = ["-id"]
+
+
+class Draft(models.Model):
+    """What is being drawn: one document for each workflow, shared by those who draw it, published when it is right.
+
+    `revision` counts its savings, so that nobody overwrites what he has not seen. `pins` are outputs that tries use
+    instead of running a node; they are data and no part of the document.
+    """
+
+    name = models.CharField(max_length=128, unique=True)
+    document = models.TextField(help_text="Canonical JSON; may be incomplete.")
+    pins = models.TextField(default="{}", help_text="JSON: outputs by node path.")
+    revision = models.PositiveIntegerField(default=1)
+    base = models.CharField(max_length=71, blank=True, help_text="The version that it began with.")
+    updated_at = models.DateTimeField(auto_now=True)
+    updated_by = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+
+    class Meta:
+        db_table = "draft"
+        ordering = ["name"]
+
+    def __str__(self) -> str:
+        return f"{self.name} (draft {self.revision})"

@@ -13,7 +13,7 @@ from ninja.errors import AuthenticationError, HttpError
 from ninja.errors import ValidationError as NinjaValidationError
 
 from aob_web.accounts.access import AccessError
-from aob_web.api import blobs, deadletters, node_types, problems, runs, workflows
+from aob_web.api import blobs, deadletters, editing, node_types, problems, runs, workflows
 from runs.blobs import StorageUnavailable
 from runs.errors import Unavailable
 from runs.irs import NotUnderstood
@@ -29,6 +29,7 @@ api = NinjaAPI(
 )
 
 for prefix, router, tag in (
+    ("", editing.router, "editing"),
     ("/runs", runs.router, "runs"),
     ("/workflows", workflows.router, "workflows"),
     ("/dead-letters", deadletters.router, "dead letters"),

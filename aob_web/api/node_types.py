@@ -9,6 +9,7 @@ from ninja import Router
 
 from aob_web.accounts.access import require
 from aob_web.api.answers import as_json
+from workflows.core.document import NODE_SCHEMA
 from workflows.nodes.registry import NodeType, node_types
 
 router = Router()
@@ -24,7 +25,9 @@ def describe(node_type: NodeType) -> dict[str, Any]:
         "icon": node_type.icon,
         "category": node_type.category,
         "ports": [*node_type.ports, "error"],
+        "parts": node_type.parts,
         "config_schema": node_type.config_schema,
+        "node_schema": NODE_SCHEMA,
         "output_schema": node_type.output_schema,
         "retry": node_type.retry,
         "timeout": node_type.timeout,

@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 _CONFLICTS = frozenset(
     {
         "run_ended", "run_not_paused", "idempotency_key_reused", "dead_letter_closed", "replay_version_conflict",
-        "seq_ahead",
+        "seq_ahead", "draft_stale", "name_taken",
     }
 )  # fmt: skip
 _TOO_LARGE = frozenset({"json_too_large", "blob_too_large", "request_too_large", "inputs_too_large"})

@@ -28,6 +28,7 @@ from aob_web.api.bodies import (
 from runs import queries, services, stream, timeline
 from runs.verify import verify as verify_run
 from workflows.core.errors import AobError
+from workflows.services import document_of
 
 router = Router()
 MAX_SEQ = 2**31 - 1
@@ -135,6 +136,21 @@ async def _sse(run_id: str, after: int, node: str | None, errors: bool, caller: 
 def activations(request: HttpRequest, run_id: str) -> HttpResponse:
     require(request, "read")
     return as_json(timeline.activations(run_id))
+
+
+@router.get("/{run_id}/document", summary="The graph of a run")
+def document(request: HttpRequest, run_id: str) -> HttpResponse:
+    """The document that the run executes now."""
+    require(request, "read")
+    version = queries.run(run_id)["version"]
+    return as_json({"version": version, "document": document_of(version)})
+
+
+@router.get("/{run_id}/outputs", summary="What its nodes gave")
+def outputs(request: HttpRequest, run_id: str) -> HttpResponse:
+    """By node path without indexes: of a map's or loop's body the first activation, and `each#item` its item."""
+    require(request, "read")
+    return as_json(timeline.outputs(run_id))
 
 
 @router.get("/{run_id}/why", summary="Why a run has not ended")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import secrets
 from typing import Any
 
 from django.contrib import messages
@@ -17,8 +18,9 @@ from aob_web.accounts.models import SCOPES, ApiToken
 from aob_web.ui import chart, forms
 from runs import deadletters, queries, services
 from runs import timeline as timelines
+from workflows import drafts
 from workflows.core.errors import AobError
-from workflows.models import Workflow
+from workflows.models import Draft, Workflow
 from workflows.services import document_of
 
 MAX_SHOWN = 20_000
@@ -178,8 +180,10 @@ def steer(request: HttpRequest, run_id: str, action: str) -> HttpResponse:
 @require_GET
 @login_required
 def workflows(request: HttpRequest) -> HttpResponse:
-    found = Workflow.objects.prefetch_related("versions", "tags")
-    return render(request, "ui/workflows.html", {"workflows": found})
+    found = list(Workflow.objects.prefetch_related("versions", "tags"))
+    published = {one.name for one in found}
+    unpublished = [one for one in Draft.objects.all() if one.name not in published]
+    return render(request, "ui/workflows.html", {"workflows": found, "drafts": unpublished})
 
 
 @require_http_methods(["GET", "POST"])
@@ -214,6 +218,32 @@ def workflow(request: HttpRequest, name: str) -> HttpResponse:
         "tags": found.tags.all(),
     }
     return render(request, "ui/workflow.html", context, status=422 if problems else 200)
+
+
+@require_POST
+@login_required
+def new_workflow(request: HttpRequest) -> HttpResponse:
+    """Begins an empty draft, and draws it."""
+    try:
+        name = drafts.begin_draft({"name": request.POST.get("name", "").strip(), "nodes": {}}, user=request.user)
+    except AobError as error:
+        messages.error(request, f"{error.message} {error.hint or ''}")
+        return redirect("workflows")
+    return redirect("editor", name=name)
+
+
+@require_GET
+@login_required
+def editor(request: HttpRequest, name: str) -> HttpResponse:
+    """The graph editor. Its code is loaded here and nowhere else."""
+    try:
+        drafts.draft_of(name)
+    except drafts.DraftError:
+        raise Http404 from None
+    nonce = secrets.token_urlsafe(16)
+    response = render(request, "ui/editor.html", {"name": name, "nonce": nonce})
+    response.style_nonce = nonce  # type: ignore[attr-defined]
+    return response
 
 
 @require_GET

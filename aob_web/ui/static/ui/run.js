@@ -30,6 +30,20 @@ if (part && document.getElementById("run-live").dataset.live === "1") {
   });
 }
 
+// The graph comes after the page: what can be read without it is there at once.
+const graph = document.getElementById("run-graph");
+if (graph) {
+  import(graph.dataset.island);
+  document.addEventListener("aob-node", (event) => {
+    const named = [...document.querySelectorAll(".activation .name")];
+    const found = named.find((one) => one.title.replace(/\[\d+\]/g, "") === event.detail);
+    if (found) {
+      found.click();
+      found.scrollIntoView({ block: "center" });
+    }
+  });
+}
+
 const log = document.getElementById("log");
 if (log) {
   log.addEventListener("toggle", () => document.body.dispatchEvent(new CustomEvent("log-opened")), { once: true });

@@ -1,0 +1,73 @@
+// The code field when it has been loaded; a plain field meanwhile, so that nobody waits. Below it what the text gives.
+
+import { lazy, type ReactElement, Suspense, useEffect, useMemo, useState } from "react";
+
+import type { Json } from "../model/document";
+import { found, namedIn } from "../model/references";
+import type { Scope } from "../model/scope";
+import { api, ApiError } from "../shared/api";
+import type { CodeFieldProps } from "./CodeField";
+
+const CodeField = lazy(() => import("./CodeField"));
+const QUIET_MS = 350;
+
+export function Code(props: CodeFieldProps): ReactElement {
+  const plain = (
+    <textarea
+      className="code plain"
+      rows={props.lines ?? 1}
+      aria-label={props.label}
+      value={props.value}
+      onChange={(event) => props.onChange(event.target.value)}
+    />
+  );
+  return (
+    <Suspense fallback={plain}>
+      <CodeField {...props} />
+    </Suspense>
+  );
+}
+
+/** The value of an expression or a template on the data of the last run, a moment after the last letter. */
+export function Preview({ text, kind, scope }: { text: Json; kind: "template" | "expression"; scope: Scope }): ReactElement | null {
+  const values = scope.values;
+  const [shown, setShown] = useState<{ ok: boolean; text: string } | null>(null);
+  const isNeeded = kind === "expression" ? String(text).trim() !== "" : JSON.stringify(text).includes("{{");
+  const missing = useMemo(() => withoutValue(text, kind, scope), [text, kind, scope]);
+  useEffect(() => {
+    if (!isNeeded || missing.length > 0) {
+      setShown(null);
+      return;
+    }
+    const stop = new AbortController();
+    const timer = setTimeout(() => {
+      api.preview({ text, kind, scope: values }, stop.signal).then(
+        (answer) => setShown(answer.ok ? { ok: true, text: JSON.stringify(answer.value) } : { ok: false, text: answer.error ?? "" }),
+        (error: unknown) => {
+          if (error instanceof ApiError) setShown({ ok: false, text: error.message });
+        },
+      );
+    }, QUIET_MS);
+    return () => {
+      clearTimeout(timer);
+      stop.abort();
+    };
+  }, [text, kind, values, isNeeded, missing]);
+  if (isNeeded && missing.length > 0) {
+    return <p className="hint">No data of {missing.join(", ")} yet: try {missing.length === 1 ? "it" : "them"}, or run once.</p>;
+  }
+  if (!isNeeded || shown === null) return null;
+  return (
+    <output className={`preview ${shown.ok ? "" : "bad"}`} title={shown.text}>
+      {shown.ok ? "= " : ""}
+      {shown.text.length > 300 ? `${shown.text.slice(0, 300)}…` : shown.text}
+    </output>
+  );
+}
+
+/** Nodes that the text names, that are in scope, and of which no value is known yet. */
+function withoutValue(text: Json, kind: "template" | "expression", scope: Scope): string[] {
+  const named = kind === "expression" ? found(String(text)).map((one) => one.id) : [...namedIn(text)];
+  const known = scope.values["nodes"] as Record<string, Json>;
+  return [...new Set(named)].filter((id) => scope.nodes.includes(id) && !Object.hasOwn(known, id));
+}

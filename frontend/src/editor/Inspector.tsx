@@ -1,0 +1,314 @@
+// The form of what is chosen: a node, an edge, several nodes, or the workflow itself.
+
+import { type ReactElement, useEffect, useMemo, useState } from "react";
+
+import { graphAt, type Json, type JsonObject, type NodeDoc, nodeAt, splitPath } from "../model/document";
+import * as edits from "../model/edits";
+import { scopeOf } from "../model/scope";
+import { portsOf, type Schema } from "../model/types";
+import { Pin, Play, Trash2, TypeIcon } from "../shared/icons";
+import { align, group, remove } from "./actions";
+import { Code, Preview } from "./Code";
+import { Field, SchemaForm } from "./fields";
+import { pointerOf } from "./NodeView";
+import { splitEdge, useDoc, useEditor } from "./store";
+import { JsonTree } from "../shared/JsonTree";
+import { tryNode } from "./trying";
+
+export function Inspector(): ReactElement {
+  const selection = useEditor((state) => state.selection);
+  const count = selection.nodes.length + selection.edges.length + selection.notes.length;
+  if (count > 1) return <Several />;
+  if (selection.nodes[0] !== undefined) return <NodeForm key={selection.nodes[0]} name={selection.nodes[0]} />;
+  if (selection.edges[0] !== undefined) return <EdgeForm key={selection.edges[0]} name={selection.edges[0]} />;
+  return (
+    <div className="panel-empty">
+      <p>Choose a node or an edge to see its settings.</p>
+      <p className="hint">
+        <kbd>/</kbd> adds a node, <kbd>?</kbd> shows all keys.
+      </p>
+    </div>
+  );
+}
+
+function useScope(name: string, withOutput = false): ReturnType<typeof scopeOf> {
+  const doc = useDoc();
+  const run = useEditor((state) => state.run);
+  const outputs = useEditor((state) => state.outputs);
+  const pins = useEditor((state) => state.pins);
+  return useMemo(
+    () => scopeOf(doc, name, { inputs: run?.inputs ?? null, outputs, pins }, withOutput),
+    [doc, name, run, outputs, pins, withOutput],
+  );
+}
+
+function NodeForm({ name }: { name: string }): ReactElement | null {
+  const doc = useDoc();
+  const registry = useEditor((state) => state.registry);
+  const problems = useEditor((state) => state.problems);
+  const { edit, select } = useEditor.getState();
+  const scope = useScope(name);
+  const node = nodeAt(doc, name);
+  const { id } = splitPath(name);
+  const [wanted, setWanted] = useState(id);
+  useEffect(() => setWanted(id), [id]);
+  if (node === undefined) return null;
+  const type = registry.get(node.type);
+  const pointer = pointerOf(name);
+  const refusal = edits.idRefusal(doc, name, wanted);
+  const own = problems.filter((one) => one.pointer === pointer || one.pointer === `${pointer}/type`);
+  const set = (what: string, change: Partial<NodeDoc>): void =>
+    edit(`Change ${what} of ${id}`, (now) => edits.setNode(now, name, change), `${name}:${what}`);
+
+  const rename = (): void => {
+    if (wanted === id || refusal !== null) {
+      setWanted(id);
+      return;
+    }
+    edit(`Rename ${id} to ${wanted}`, (now) => edits.renameNode(now, name, wanted, registry));
+    select({ nodes: [[...splitPath(name).path, wanted].join("/")] });
+  };
+
+  return (
+    <section aria-label={`Settings of ${id}`}>
+      <header className="panel-head">
+        <span className="node-icon">
+          <TypeIcon name={type?.icon} />
+        </span>
+        <div>
+          <h2>{type?.title ?? node.type}</h2>
+          <details className="help">
+            <summary>What it does</summary>
+            <p>{type?.help ?? "This type is not known here. Its settings are kept as they are."}</p>
+          </details>
+        </div>
+        <button type="button" className="icon" onClick={() => remove()} aria-label={`Delete ${id}`} title="Delete (Del)">
+          <Trash2 size={16} aria-hidden="true" />
+        </button>
+      </header>
+      {own.map((one) => (
+        <p key={one.code} className={`problem ${one.severity}`} role="alert">
+          {one.message} {one.hint}
+        </p>
+      ))}
+      <div className="fields">
+        <label className="field">
+          <span className="field-title">Id</span>
+          <input
+            value={wanted}
+            aria-invalid={refusal !== null}
+            onChange={(event) => setWanted(event.target.value)}
+            onBlur={rename}
+            onKeyDown={(event) => event.key === "Enter" && rename()}
+          />
+          {refusal !== null && <span className="problem error">{refusal}</span>}
+          <span className="hint">Expressions name it nodes.{id}; a new id is changed everywhere.</span>
+        </label>
+        <label className="field">
+          <span className="field-title">Title</span>
+          <input value={node.title ?? ""} placeholder={id} onChange={(event) => set("the title", { title: event.target.value || (undefined as never) })} />
+        </label>
+      </div>
+      <h3>Settings</h3>
+      <SchemaForm
+        schema={type?.config_schema ?? {}}
+        value={node.config ?? {}}
+        parts={type?.parts ?? {}}
+        scope={scope}
+        pointer={`${pointer}/config`}
+        problems={problems}
+        hidden={HIDDEN}
+        onChange={(config) => set("the settings", { config })}
+      />
+      {type === undefined && <pre>{JSON.stringify(node.config, null, 2)}</pre>}
+      <NodeOptions name={name} node={node} schema={type?.node_schema ?? {}} pointer={pointer} />
+      <Data name={name} />
+    </section>
+  );
+}
+
+const HIDDEN = new Set(["body"]);
+const OPTIONS = ["retry", "timeout", "join", "on_failure", "description"] as const;
+
+/** What every node may have: retries, time limit, how edges join, what a failure does. */
+function NodeOptions({ name, node, schema, pointer }: { name: string; node: NodeDoc; schema: Schema; pointer: string }): ReactElement {
+  const problems = useEditor((state) => state.problems);
+  const edit = useEditor((state) => state.edit);
+  const scope = useScope(name);
+  const properties = (schema["properties"] ?? {}) as Record<string, Schema>;
+  const choices: Record<string, Schema> = {
+    ...properties,
+    join: { title: "Starts when", enum: ["all", "any"], default: "all", description: "All incoming edges decided, or the first one taken." },
+    on_failure: { title: "When it fails for good", enum: ["fail_run", "skip"], default: "fail_run", description: "An edge from its error port goes before this." },
+  };
+  const values = node as unknown as JsonObject;
+  const isSet = OPTIONS.some((key) => values[key] !== undefined);
+  return (
+    <details className="options" open={isSet}>
+      <summary>Retries, time limit, failure</summary>
+      <div className="fields">
+        {OPTIONS.filter((key) => choices[key] !== undefined).map((key) => {
+          const isPlain = typeof values[key] !== "object" || key === "retry";
+          return (
+            <Field
+              key={key}
+              name={key}
+              schema={isPlain ? (choices[key] as Schema) : {}}
+              value={values[key]}
+              scope={scope}
+              pointer={`${pointer}/${key}`}
+              problems={problems}
+              onChange={(value) =>
+                edit(`Change ${key}`, (doc) => edits.setNode(doc, name, { [key]: value } as Partial<NodeDoc>), `${name}:${key}`)
+              }
+            />
+          );
+        })}
+      </div>
+    </details>
+  );
+}
+
+/** What the node gave in the last run; pinning; trying it alone. */
+function Data({ name }: { name: string }): ReactElement {
+  const outputs = useEditor((state) => state.outputs);
+  const pins = useEditor((state) => state.pins);
+  const run = useEditor((state) => state.run);
+  const { set } = useEditor.getState();
+  const [text, setText] = useState<string | null>(null);
+  const [error, setError] = useState<string | null>(null);
+  const [busy, setBusy] = useState<"node" | "until" | null>(null);
+  const isPinned = Object.hasOwn(pins, name);
+  const value: Json | undefined = isPinned ? pins[name] : outputs[name];
+
+  const attempt = async (mode: "node" | "until"): Promise<void> => {
+    setBusy(mode);
+    await tryNode(name, mode);
+    setBusy(null);
+  };
+  const pin = (next: Json | undefined): void => {
+    const { [name]: _, ...rest } = pins;
+    set({ pins: next === undefined ? rest : { ...rest, [name]: next }, saving: "unsaved" });
+  };
+
+  return (
+    <section className="data">
+      <h3>
+        Output {isPinned ? "(pinned)" : run !== null && value !== undefined ? "of the last run" : ""}
+      </h3>
+      <div className="actions">
+        <button type="button" disabled={busy !== null} onClick={() => void attempt("node")} title="Runs this node alone, on the data of the last run and of pins">
+          <Play size={14} aria-hidden="true" /> {busy === "node" ? "Trying …" : "Try this node"}
+        </button>
+        <button type="button" disabled={busy !== null} onClick={() => void attempt("until")} title="Runs everything that leads here, and this">
+          {busy === "until" ? "Running …" : "Run to here"}
+        </button>
+        {value !== undefined && (
+          <button type="button" aria-pressed={isPinned} onClick={() => pin(isPinned ? undefined : value)} title="Tries use a pinned output instead of running the node">
+            <Pin size={14} aria-hidden="true" /> {isPinned ? "Unpin" : "Pin"}
+          </button>
+        )}
+        <button type="button" onClick={() => setText(text === null ? JSON.stringify(value ?? null, null, 2) : null)}>
+          {text === null ? "Edit and pin" : "Close"}
+        </button>
+      </div>
+      {text !== null ? (
+        <>
+          <textarea aria-label="Pinned output as JSON" rows={8} value={text} onChange={(event) => setText(event.target.value)} />
+          {error !== null && <p className="problem error" role="alert">{error}</p>}
+          <button
+            type="button"
+            onClick={() => {
+              try {
+                pin(JSON.parse(text) as Json);
+                setText(null);
+                setError(null);
+              } catch (failure) {
+                setError(`Not JSON: ${failure instanceof Error ? failure.message : ""}`);
+              }
+            }}
+          >
+            Pin this
+          </button>
+        </>
+      ) : value === undefined ? (
+        <p className="hint">Nothing yet. Try the node, or run the workflow once.</p>
+      ) : (
+        <JsonTree value={value} />
+      )}
+    </section>
+  );
+}
+
+function EdgeForm({ name }: { name: string }): ReactElement | null {
+  const doc = useDoc();
+  const registry = useEditor((state) => state.registry);
+  const problems = useEditor((state) => state.problems);
+  const { edit } = useEditor.getState();
+  const { path, id } = splitEdge(name);
+  const edge = graphAt(doc, path)?.edges?.[id];
+  const scope = useScope([...path, edge?.from ?? ""].join("/"), true);
+  if (edge === undefined) return null;
+  const source = graphAt(doc, path)?.nodes[edge.from];
+  const ports = source === undefined ? ["out"] : portsOf(source, registry);
+  const pointer = `${path.length === 0 ? "" : `${pointerOf(path.join("/"))}/config/body`}/edges/${id.replaceAll("~", "~0").replaceAll("/", "~1")}`;
+  const own = problems.filter((one) => one.pointer.startsWith(pointer));
+  return (
+    <section aria-label="Settings of the edge">
+      <header className="panel-head">
+        <h2>
+          {edge.from} → {edge.to}
+        </h2>
+        <button type="button" className="icon" onClick={() => remove()} aria-label="Delete the edge" title="Delete (Del)">
+          <Trash2 size={16} aria-hidden="true" />
+        </button>
+      </header>
+      <div className="fields">
+        <label className="field">
+          <span className="field-title">Leaves by</span>
+          <select value={edge.port ?? "out"} onChange={(event) => edit("Change the port", (now) => edits.setEdge(now, path, id, { port: event.target.value === "out" ? (undefined as never) : event.target.value }))}>
+            {ports.map((port) => (
+              <option key={port}>{port}</option>
+            ))}
+          </select>
+        </label>
+        <div className="field">
+          <span className="field-title">Only when</span>
+          <Code
+            value={edge.when ?? ""}
+            kind="expression"
+            scope={scope}
+            label="Condition of the edge"
+            invalid={own.some((one) => one.severity === "error")}
+            placeholder="always; or e.g. output.score >= 80"
+            onChange={(text) => edit("Change the condition", (now) => edits.setEdge(now, path, id, { when: text === "" ? (undefined as never) : text }), `${name}:when`)}
+          />
+          <Preview text={edge.when ?? ""} kind="expression" scope={scope} />
+          {own.map((one) => (
+            <p key={one.code} className={`problem ${one.severity}`} role="alert">
+              {one.message} {one.hint}
+            </p>
+          ))}
+          <p className="hint">`output` is what {edge.from} gave.</p>
+        </div>
+      </div>
+    </section>
+  );
+}
+
+function Several(): ReactElement {
+  const selection = useEditor((state) => state.selection);
+  const count = selection.nodes.length + selection.edges.length + selection.notes.length;
+  return (
+    <section>
+      <h2>{count} chosen</h2>
+      <div className="actions column">
+        <button type="button" onClick={() => align("x")}>Align in a column</button>
+        <button type="button" onClick={() => align("y")}>Align in a row</button>
+        <button type="button" onClick={group}>Group</button>
+        <button type="button" onClick={() => remove()}>Delete</button>
+        <button type="button" onClick={() => remove(true)}>Delete and join what was around</button>
+      </div>
+    </section>
+  );
+}

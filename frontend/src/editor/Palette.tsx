@@ -1,0 +1,159 @@
+// Every node type there is: as a list beside the canvas to drag from, and as a dialog that is searched by typing.
+
+import { type ReactElement } from "react";
+
+import { graphAt, joinPath, splitPath } from "../model/document";
+import * as edits from "../model/edits";
+import { portsOf } from "../model/types";
+import { Chooser } from "../shared/Chooser";
+import { Dialog } from "../shared/Dialog";
+import { TypeIcon } from "../shared/icons";
+import { addFromPalette, openPalette } from "./actions";
+import { DRAG_TYPE } from "./Canvas";
+import { useDoc, useEditor } from "./store";
+
+export function Palette(): ReactElement {
+  const registry = useEditor((state) => state.registry);
+  const groups = Map.groupBy([...registry.values()], (type) => type.category);
+  return (
+    <nav className="palette" aria-label="Node types">
+      <button type="button" className="search" onClick={openPalette}>
+        Add a node <kbd>/</kbd>
+      </button>
+      {[...groups].map(([category, types]) => (
+        <section key={category}>
+          <h3>{category}</h3>
+          <ul>
+            {types.map((type) => (
+              <li key={type.name}>
+                <button
+                  type="button"
+                  draggable
+                  title={type.help}
+                  onDragStart={(event) => {
+                    event.dataTransfer.setData(DRAG_TYPE, type.name);
+                    event.dataTransfer.effectAllowed = "copy";
+                  }}
+                  onClick={() => addFromPalette(type.name, { path: [] })}
+                >
+                  <span className={`node-icon kind-${type.kind}`}>
+                    <TypeIcon name={type.icon} />
+                  </span>
+                  {type.title}
+                </button>
+              </li>
+            ))}
+          </ul>
+        </section>
+      ))}
+    </nav>
+  );
+}
+
+export function PaletteDialog(): ReactElement | null {
+  const dialog = useEditor((state) => state.dialog);
+  const registry = useEditor((state) => state.registry);
+  const { open } = useEditor.getState();
+  if (dialog?.kind !== "palette") return null;
+  const { path, from, edge, at } = dialog;
+  const after = from === undefined ? "" : ` after ${splitPath(from.name).id}${from.port === "out" ? "" : ` (${from.port})`}`;
+  return (
+    <Dialog label="Add a node" className="chooser-dialog" onClose={() => open(null)}>
+      <Chooser
+        label={`Add a node${after}`}
+        empty="No node type has these words."
+        choices={[...registry.values()].map((type) => ({
+          key: type.name,
+          text: type.title,
+          detail: firstSentence(type.help),
+          group: type.category,
+          icon: <TypeIcon name={type.icon} />,
+        }))}
+        onChoose={(name) => {
+          open(null);
+          addFromPalette(name, {
+            path,
+            ...(at ? { at } : {}),
+            ...(from ? { from } : {}),
+            ...(edge ? { edge } : {}),
+          });
+        }}
+      />
+    </Dialog>
+  );
+}
+
+function firstSentence(text: string): string {
+  return text.split(/(?<=\.)\s/)[0] ?? text;
+}
+
+/** Connects by keyboard: the port first when there are several, then the node. */
+export function ConnectDialog(): ReactElement | null {
+  const doc = useDoc();
+  const dialog = useEditor((state) => state.dialog);
+  const registry = useEditor((state) => state.registry);
+  const { open, edit, say } = useEditor.getState();
+  if (dialog?.kind !== "connect") return null;
+  const { path, id } = splitPath(dialog.from);
+  const graph = graphAt(doc, path);
+  const node = graph?.nodes[id];
+  if (graph === undefined || node === undefined) return null;
+  const ports = portsOf(node, registry);
+  const choices = ports.flatMap((port) =>
+    Object.entries(graph.nodes)
+      .filter(([to]) => edits.refusal(doc, path, id, to, port) === null)
+      .map(([to, one]) => ({
+        key: `${port}\n${to}`,
+        text: one.title || to,
+        detail: one.title ? to : "",
+        group: port === "out" ? "" : `by ${port}`,
+        icon: <TypeIcon name={registry.get(one.type)?.icon} />,
+      })),
+  );
+  return (
+    <Dialog label={`Connect ${id}`} className="chooser-dialog" onClose={() => open(null)}>
+      <Chooser
+        label={`Connect ${id} to …`}
+        empty="No other node may follow this one."
+        choices={choices}
+        onChoose={(key) => {
+          const [port, to] = key.split("\n") as [string, string];
+          open(null);
+          edit("Connect", (now) => edits.addEdge(now, path, { from: id, to, port }).doc);
+          say(`Connected ${id} to ${to}.`);
+        }}
+      />
+    </Dialog>
+  );
+}
+
+export function FindDialog({ onFound }: { onFound: (name: string) => void }): ReactElement | null {
+  const doc = useDoc();
+  const dialog = useEditor((state) => state.dialog);
+  const registry = useEditor((state) => state.registry);
+  const { open } = useEditor.getState();
+  if (dialog?.kind !== "find") return null;
+  const choices: { key: string; text: string; detail: string; icon: ReactElement }[] = [];
+  const walk = (path: string[]): void => {
+    for (const [id, node] of Object.entries(graphAt(doc, path)?.nodes ?? {})) {
+      const name = joinPath(path, id);
+      const config = JSON.stringify(node.config ?? {});
+      choices.push({ key: name, text: node.title || id, detail: `${name} · ${config.slice(0, 200)}`, icon: <TypeIcon name={registry.get(node.type)?.icon} /> });
+      walk([...path, id]);
+    }
+  };
+  walk([]);
+  return (
+    <Dialog label="Find a node" className="chooser-dialog" onClose={() => open(null)}>
+      <Chooser
+        label="Find a node by id, title or settings"
+        empty="No node has these words."
+        choices={choices}
+        onChoose={(name) => {
+          open(null);
+          onFound(name);
+        }}
+      />
+    </Dialog>
+  );
+}

@@ -1,0 +1,355 @@
+// Forms from JSON Schema. Every value may hold {{ expressions }}; what no simple field can show is edited as JSON.
+
+import { type ReactElement, useEffect, useId, useState } from "react";
+
+import { type Json, type JsonObject, omit, same } from "../model/document";
+import type { Scope } from "../model/scope";
+import type { Part, Schema } from "../model/types";
+import type { Problem } from "../shared/api";
+import { Plus, X } from "../shared/icons";
+import { Code, Preview } from "./Code";
+
+export interface FieldProps {
+  name: string;
+  schema: Schema;
+  value: Json | undefined;
+  part?: Part | undefined;
+  required?: boolean;
+  scope: Scope;
+  /** JSON Pointer of this value, for the problems that belong to it. */
+  pointer: string;
+  problems: readonly Problem[];
+  onChange: (value: Json | undefined) => void;
+}
+
+type Kind = "expression" | "cases" | "choice" | "switch" | "number" | "text" | "record" | "object" | "json";
+
+function kindOf(schema: Schema, part: Part | undefined, value: Json | undefined): Kind {
+  if (part === "expression" || part === "cases") return part;
+  const types = Array.isArray(schema["type"]) ? (schema["type"] as string[]) : [schema["type"] as string | undefined];
+  if (Array.isArray(schema["enum"])) return "choice";
+  if (types.length === 1 && types[0] === "boolean") return "switch";
+  if (types.length === 1 && (types[0] === "integer" || types[0] === "number")) return "number";
+  if (types.includes("object") && (value === undefined || isRecord(value) || value === "")) {
+    return schema["properties"] === undefined ? "record" : "object";
+  }
+  if (types.includes("string") || types.includes("integer")) return typeof value === "object" && value !== null ? "json" : "text";
+  return typeof value === "string" ? "text" : "json";
+}
+
+function isRecord(value: Json | undefined): value is JsonObject {
+  return value !== null && typeof value === "object" && !Array.isArray(value);
+}
+
+export function Field(props: FieldProps): ReactElement {
+  const { name, schema, value, part, required = false, pointer, problems, onChange } = props;
+  const id = useId();
+  const [asJson, setAsJson] = useState(false);
+  const found = kindOf(schema, part, value);
+  const kind = asJson && found !== "expression" ? "json" : found;
+  const own = problems.filter((one) => one.pointer === pointer || (found !== "object" && one.pointer.startsWith(`${pointer}/`)));
+  const title = String(schema["title"] ?? name.replaceAll("_", " "));
+  const isFree = found === "text" || found === "record" || found === "json";
+  return (
+    <div className={`field ${own.length > 0 ? "has-problem" : ""}`} data-pointer={pointer}>
+      <div className="field-head">
+        <span className="field-title" id={`${id}-title`}>
+          {title}
+          {required && <span className="hint"> required</span>}
+        </span>
+        {isFree && schema["type"] === undefined && (
+          <button type="button" className="link" onClick={() => setAsJson(!asJson)}>
+            {kind === "json" ? "as text" : "as JSON"}
+          </button>
+        )}
+        {!required && value !== undefined && (
+          <button type="button" className="link" onClick={() => onChange(undefined)} aria-label={`Clear ${title}`}>
+            clear
+          </button>
+        )}
+      </div>
+      <Control {...props} kind={kind} id={id} title={title} invalid={own.some((one) => one.severity === "error")} />
+      {typeof schema["description"] === "string" && <p className="hint">{schema["description"]}</p>}
+      {own.map((one) => (
+        <p key={`${one.pointer}${one.code}`} className={`problem ${one.severity}`} role="alert">
+          {one.message} {one.hint}
+        </p>
+      ))}
+    </div>
+  );
+}
+
+function Control(props: FieldProps & { kind: Kind; id: string; title: string; invalid: boolean }): ReactElement {
+  const { kind, schema, value, scope, title, id, invalid, onChange } = props;
+  switch (kind) {
+    case "expression":
+      return (
+        <>
+          <Code value={String(value ?? "")} kind="expression" scope={scope} label={title} invalid={invalid} lines={1} placeholder="a CEL expression, e.g. nodes.list.body.items" onChange={onChange} />
+          <Preview text={String(value ?? "")} kind="expression" scope={scope} />
+        </>
+      );
+    case "text": {
+      const text = value === undefined ? "" : typeof value === "string" ? value : JSON.stringify(value);
+      const examples = schema["examples"];
+      return (
+        <>
+          <Code
+            value={text}
+            kind="template"
+            scope={scope}
+            label={title}
+            invalid={invalid}
+            lines={text.includes("\n") ? Math.min(text.split("\n").length, 12) : 1}
+            placeholder={Array.isArray(examples) ? `e.g. ${String(examples[0])}` : undefined}
+            onChange={(next) => onChange(next)}
+          />
+          <Preview text={text} kind="template" scope={scope} />
+        </>
+      );
+    }
+    case "choice":
+      return (
+        <select
+          aria-labelledby={`${id}-title`}
+          aria-invalid={invalid}
+          value={value === undefined ? "" : String(value)}
+          onChange={(event) => onChange(event.target.value === "" ? undefined : event.target.value)}
+        >
+          <option value="">{schema["default"] === undefined ? "–" : `default: ${String(schema["default"])}`}</option>
+          {(schema["enum"] as Json[]).map((one) => (
+            <option key={String(one)}>{String(one)}</option>
+          ))}
+        </select>
+      );
+    case "switch":
+      return (
+        <input
+          type="checkbox"
+          aria-labelledby={`${id}-title`}
+          checked={value === undefined ? schema["default"] === true : value === true}
+          onChange={(event) => onChange(event.target.checked)}
+        />
+      );
+    case "number":
+      return (
+        <input
+          type="number"
+          aria-labelledby={`${id}-title`}
+          aria-invalid={invalid}
+          value={typeof value === "number" ? value : ""}
+          placeholder={schema["default"] === undefined ? "" : String(schema["default"])}
+          step={schema["type"] === "integer" ? 1 : "any"}
+          onChange={(event) => onChange(event.target.value === "" ? undefined : Number(event.target.value))}
+        />
+      );
+    case "record":
+      return <RecordControl {...props} />;
+    case "cases":
+      return <CasesControl {...props} />;
+    case "object":
+      return (
+        <SchemaForm
+          schema={schema}
+          value={isRecord(value) ? value : {}}
+          parts={{}}
+          scope={scope}
+          pointer={props.pointer}
+          problems={props.problems}
+          onChange={(next) => onChange(Object.keys(next).length === 0 && !props.required ? undefined : next)}
+        />
+      );
+    default:
+      return <JsonControl {...props} />;
+  }
+}
+
+/** JSON with templates in its strings. What cannot be read yet stays in the field and does not touch the document. */
+function JsonControl({ value, scope, title, invalid, onChange }: FieldProps & { title: string; invalid: boolean }): ReactElement {
+  const [text, setText] = useState(() => pretty(value));
+  const [error, setError] = useState<string | null>(null);
+  useEffect(() => {
+    setText((now) => {
+      const read = parsed(now);
+      return read.ok && same(read.value, value) ? now : error === null ? pretty(value) : now;
+    });
+  }, [value, error]);
+  return (
+    <>
+      <Code
+        value={text}
+        kind="json"
+        scope={scope}
+        label={title}
+        invalid={invalid || error !== null}
+        lines={Math.min(Math.max(text.split("\n").length, 3), 16)}
+        placeholder='{"total": "{{ nodes.list.body.total }}"}'
+        onChange={(next) => {
+          setText(next);
+          if (next.trim() === "") {
+            setError(null);
+            onChange(undefined);
+            return;
+          }
+          const read = parsed(next);
+          setError(read.ok ? null : read.error);
+          if (read.ok) onChange(read.value);
+        }}
+      />
+      {error !== null && (
+        <p className="problem error" role="alert">
+          Not JSON yet: {error}. The last readable value is kept.
+        </p>
+      )}
+      {error === null && text.includes("{{") && <JsonPreview value={value} scope={scope} />}
+    </>
+  );
+}
+
+function JsonPreview({ value, scope }: { value: Json | undefined; scope: Scope }): ReactElement {
+  return <Preview text={value ?? null} kind="template" scope={scope} />;
+}
+
+function parsed(text: string): { ok: true; value: Json } | { ok: false; error: string } {
+  try {
+    return { ok: true, value: JSON.parse(text) as Json };
+  } catch (error) {
+    return { ok: false, error: error instanceof Error ? error.message : String(error) };
+  }
+}
+
+function pretty(value: Json | undefined): string {
+  return value === undefined ? "" : JSON.stringify(value, null, 2);
+}
+
+/** Names and values in rows: headers, query, form. */
+function RecordControl({ value, scope, title, invalid, onChange }: FieldProps & { title: string; invalid: boolean }): ReactElement {
+  const record = isRecord(value) ? value : {};
+  const [fresh, setFresh] = useState("");
+  const rows = Object.entries(record);
+  return (
+    <div className="rows">
+      {rows.map(([key, one], index) => (
+        <div className="row" key={index}>
+          <input
+            aria-label={`Name of entry ${index + 1} of ${title}`}
+            defaultValue={key}
+            onBlur={(event) => {
+              const to = event.target.value.trim();
+              if (to !== "" && to !== key && !Object.hasOwn(record, to)) {
+                onChange(Object.fromEntries(rows.map(([name, v]) => [name === key ? to : name, v])));
+              } else event.target.value = key;
+            }}
+          />
+          <Code
+            value={typeof one === "string" ? one : JSON.stringify(one)}
+            kind="template"
+            scope={scope}
+            label={`${title}: ${key}`}
+            invalid={invalid}
+            onChange={(text) => onChange({ ...record, [key]: text })}
+          />
+          <button type="button" className="icon" aria-label={`Remove ${key}`} onClick={() => onChange(nonEmpty(omit(record, [key])))}>
+            <X size={16} aria-hidden="true" />
+          </button>
+        </div>
+      ))}
+      <form
+        className="row"
+        onSubmit={(event) => {
+          event.preventDefault();
+          const name = fresh.trim();
+          if (name !== "" && !Object.hasOwn(record, name)) onChange({ ...record, [name]: "" });
+          setFresh("");
+        }}
+      >
+        <input aria-label={`New entry of ${title}`} placeholder="name" value={fresh} onChange={(event) => setFresh(event.target.value)} />
+        <button type="submit" className="icon" aria-label={`Add an entry to ${title}`}>
+          <Plus size={16} aria-hidden="true" />
+        </button>
+      </form>
+    </div>
+  );
+}
+
+function nonEmpty(record: Record<string, Json>): Json | undefined {
+  return Object.keys(record).length === 0 ? undefined : record;
+}
+
+/** The cases of a switch: the first whose condition is true gives the port. */
+function CasesControl({ value, scope, title, problems, pointer, onChange }: FieldProps & { title: string }): ReactElement {
+  const cases = (Array.isArray(value) ? value : []).filter(isRecord);
+  const put = (index: number, change: JsonObject): void =>
+    onChange(cases.map((one, i) => (i === index ? { ...one, ...change } : one)));
+  return (
+    <div className="rows">
+      {cases.map((one, index) => (
+        <div className="row case" key={index}>
+          <input
+            aria-label={`Name of case ${index + 1}`}
+            value={String(one["name"] ?? "")}
+            onChange={(event) => put(index, { name: event.target.value })}
+          />
+          <Code
+            value={String(one["when"] ?? "")}
+            kind="expression"
+            scope={scope}
+            label={`Condition of case ${String(one["name"] ?? index + 1)}`}
+            invalid={problems.some((problem) => problem.pointer.startsWith(`${pointer}/${index}/`))}
+            onChange={(text) => put(index, { when: text })}
+          />
+          <button type="button" className="icon" aria-label={`Remove case ${index + 1}`} onClick={() => onChange(cases.filter((_, i) => i !== index))}>
+            <X size={16} aria-hidden="true" />
+          </button>
+        </div>
+      ))}
+      <button type="button" onClick={() => onChange([...cases, { name: `case${cases.length + 1}`, when: "" }])}>
+        Add a case to {title.toLowerCase()}
+      </button>
+    </div>
+  );
+}
+
+export interface SchemaFormProps {
+  schema: Schema;
+  value: JsonObject;
+  parts: Readonly<Record<string, Part>>;
+  scope: Scope;
+  pointer: string;
+  problems: readonly Problem[];
+  hidden?: ReadonlySet<string>;
+  onChange: (value: JsonObject) => void;
+}
+
+/** A field for each property; those that are neither required nor set stand below "More". */
+export function SchemaForm({ schema, value, parts, scope, pointer, problems, hidden, onChange }: SchemaFormProps): ReactElement {
+  const properties = Object.entries((schema["properties"] ?? {}) as Record<string, Schema>).filter(([key]) => !hidden?.has(key));
+  const required = new Set((schema["required"] ?? []) as string[]);
+  const isFirst = ([key]: [string, Schema]): boolean => required.has(key) || Object.hasOwn(value, key) || properties.length <= 3;
+  const field = ([key, part]: [string, Schema]): ReactElement => (
+    <Field
+      key={key}
+      name={key}
+      schema={part}
+      value={value[key]}
+      part={parts[key]}
+      required={required.has(key)}
+      scope={scope}
+      pointer={`${pointer}/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`}
+      problems={problems}
+      onChange={(next) => onChange(next === undefined ? omit(value, [key]) : { ...value, [key]: next })}
+    />
+  );
+  const more = properties.filter((one) => !isFirst(one));
+  return (
+    <div className="fields">
+      {properties.filter(isFirst).map(field)}
+      {more.length > 0 && (
+        <details>
+          <summary>More: {more.map(([key, part]) => String(part["title"] ?? key.replaceAll("_", " "))).join(", ")}</summary>
+          <div className="fields">{more.map(field)}</div>
+        </details>
+      )}
+    </div>
+  );
+}

@@ -1,0 +1,258 @@
+// Beside the canvas: problems, the document as JSON, versions, settings of the workflow.
+
+import { lazy, type ReactElement, Suspense, useEffect, useState } from "react";
+
+import { type Json, nodeAt, same, type WorkflowDoc } from "../model/document";
+import * as edits from "../model/edits";
+import { type Change, changesOf } from "../model/diff";
+import { scopeOf } from "../model/scope";
+import { api, ApiError, type Problem, type VersionInfo } from "../shared/api";
+import { TriangleAlert } from "../shared/icons";
+import { Field } from "./fields";
+import { edgeName, useDoc, useEditor } from "./store";
+
+const TextDiff = lazy(() => import("./TextDiff"));
+const JsonText = lazy(() => import("./JsonText"));
+
+export function ProblemsPanel({ onGo }: { onGo: (name: string) => void }): ReactElement {
+  const problems = useEditor((state) => state.problems);
+  const checked = useEditor((state) => state.checked);
+  const doc = useDoc();
+  return (
+    <section aria-label="Problems">
+      <h2>Problems {problems.length > 0 && `(${problems.length})`}</h2>
+      {problems.length === 0 && <p className="hint">{checked ? "None. It can be published." : "Looking …"}</p>}
+      <ul className="problems">
+        {problems.map((one) => (
+          <li key={`${one.pointer} ${one.code}`}>
+            <button type="button" className={`problem ${one.severity}`} onClick={() => go(doc, one, onGo)}>
+              <TriangleAlert size={16} aria-label={one.severity} />
+              <span>
+                {one.message} {one.hint && <span className="hint">{one.hint}</span>}
+                <code>{one.pointer || "the document"}</code>
+              </span>
+            </button>
+          </li>
+        ))}
+      </ul>
+    </section>
+  );
+}
+
+/** The node or edge that a pointer is about, chosen and shown; else the settings of the workflow. */
+export function go(doc: WorkflowDoc, problem: Pick<Problem, "pointer">, onGo: (name: string) => void): void {
+  const { select, show } = useEditor.getState();
+  const parts = problem.pointer.split("/").slice(1).map((part) => part.replaceAll("~1", "/").replaceAll("~0", "~"));
+  const path: string[] = [];
+  let at = 0;
+  while (parts[at] === "nodes" && parts[at + 1] !== undefined) {
+    path.push(parts[at + 1]!);
+    if (parts[at + 2] !== "config" || parts[at + 3] !== "body") break;
+    at += 4;
+  }
+  if (parts[at] === "edges" && parts[at + 1] !== undefined) {
+    select({ edges: [edgeName(path, parts[at + 1]!)] });
+    show("inspector");
+    return;
+  }
+  const name = path.join("/");
+  if (name !== "" && nodeAt(doc, name) !== undefined) {
+    select({ nodes: [name] });
+    show("inspector");
+    onGo(name);
+  } else show("settings");
+}
+
+export function JsonPanel(): ReactElement {
+  const doc = useDoc();
+  const { edit } = useEditor.getState();
+  const [error, setError] = useState<string | null>(null);
+  const change = (text: string): void => {
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch (failure) {
+      setError(`Not JSON yet: ${failure instanceof Error ? failure.message : ""} The canvas shows the last readable text.`);
+      return;
+    }
+    const found = value as WorkflowDoc;
+    if (typeof value !== "object" || value === null || typeof found.nodes !== "object" || found.nodes === null || typeof found.name !== "string") {
+      setError("A workflow is an object with a `name` and `nodes`. The canvas shows the last text that was one.");
+      return;
+    }
+    if (Object.values(found.nodes).some((node) => typeof node !== "object" || node === null || typeof node.type !== "string")) {
+      setError("Every node is an object with a `type`. The canvas shows the last text where they were.");
+      return;
+    }
+    setError(null);
+    if (!same(value, useEditor.getState().history.present)) edit("Edit as JSON", () => found, "json");
+  };
+  const file = (): void => {
+    const link = document.createElement("a");
+    link.href = URL.createObjectURL(new Blob([`${JSON.stringify(doc, null, 2)}\n`], { type: "application/json" }));
+    link.download = `${doc.name}.json`;
+    link.click();
+    URL.revokeObjectURL(link.href);
+  };
+  return (
+    <section aria-label="JSON" className="json-panel">
+      <div className="actions">
+        <button type="button" onClick={file}>Save as a file</button>
+        <label className="button">
+          Load a file
+          <input
+            type="file"
+            accept="application/json,.json"
+            className="visually-hidden"
+            onChange={(event) => {
+              const [one] = event.target.files ?? [];
+              void one?.text().then(change);
+              event.target.value = "";
+            }}
+          />
+        </label>
+        <button type="button" onClick={() => void navigator.clipboard.writeText(JSON.stringify(doc, null, 2))}>Copy all</button>
+      </div>
+      {error !== null && <p className="problem error" role="alert">{error}</p>}
+      <Suspense fallback={<pre>{JSON.stringify(doc, null, 2)}</pre>}>
+        <JsonText value={doc} onChange={change} />
+      </Suspense>
+    </section>
+  );
+}
+
+export function SettingsPanel(): ReactElement {
+  const doc = useDoc();
+  const problems = useEditor((state) => state.problems);
+  const run = useEditor((state) => state.run);
+  const outputs = useEditor((state) => state.outputs);
+  const pins = useEditor((state) => state.pins);
+  const edit = useEditor((state) => state.edit);
+  const set = (key: keyof WorkflowDoc, value: Json | undefined): void =>
+    edit(`Change ${key}`, (now) => edits.setDocument(now, { [key]: value } as Partial<WorkflowDoc>), `document:${key}`);
+  const scope = scopeOf(doc, "", { inputs: run?.inputs ?? null, outputs, pins });
+  const ends = Object.fromEntries(Object.keys(doc.nodes).flatMap((id) => (outputs[id] === undefined ? [] : [[id, outputs[id]]])));
+  const own = problems.filter((one) => !/^\/(nodes|edges)\//.test(one.pointer));
+  return (
+    <section aria-label="Settings of the workflow">
+      <h2>Workflow</h2>
+      <label className="field">
+        <span className="field-title">Description</span>
+        <textarea rows={3} value={doc.description ?? ""} onChange={(event) => set("description", event.target.value || undefined)} />
+      </label>
+      <Field name="inputs" schema={{ title: "Inputs", description: "A JSON Schema; the form that starts a run is made from it." }} value={doc.inputs} part="literal" scope={scope} pointer="/inputs" problems={own} onChange={(value) => set("inputs", value)} />
+      <Field name="output" schema={{ title: "Output", description: "What a run gives; without it the outputs of the last nodes." }} value={doc.output} scope={{ values: { ...scope.values, nodes: ends }, nodes: Object.keys(doc.nodes) }} pointer="/output" problems={own} onChange={(value) => set("output", value)} />
+      <Field name="limits" schema={{ title: "Limits", description: 'Time limit, agents, items, e.g. {"timeout": "2h"}.' }} value={doc.limits as Json | undefined} scope={scope} pointer="/limits" problems={own} onChange={(value) => set("limits", value)} />
+    </section>
+  );
+}
+
+/** Drafts, published versions, what differs, and going back. */
+export function VersionsPanel(): ReactElement {
+  const doc = useDoc();
+  const { edit, say } = useEditor.getState();
+  const [versions, setVersions] = useState<VersionInfo[] | null>(null);
+  const [tags, setTags] = useState<{ tag: string; version: string }[]>([]);
+  const [compared, setCompared] = useState<{ number: number; document: WorkflowDoc } | null>(null);
+  const [against, setAgainst] = useState<string>("draft");
+  const [other, setOther] = useState<WorkflowDoc | null>(null);
+
+  useEffect(() => {
+    api.versions(doc.name).then(setVersions, () => setVersions([]));
+    api.tags(doc.name).then((page) => setTags(page.items), () => setTags([]));
+  }, [doc.name]);
+  useEffect(() => {
+    if (against === "draft") setOther(null);
+    else void api.version(doc.name, against).then((found) => setOther(found.document));
+  }, [against, doc.name]);
+
+  const right = other ?? doc;
+  return (
+    <section aria-label="Versions">
+      <h2>Versions</h2>
+      {versions === null && <p className="hint">Looking …</p>}
+      {versions?.length === 0 && <p className="hint">Nothing is published yet. The draft is kept as you write.</p>}
+      <ul className="versions">
+        {versions?.map((one) => (
+          <li key={one.version} className="card">
+            <strong>No. {one.number}</strong>{" "}
+            {tags.filter((tag) => tag.version === one.version).map((tag) => (
+              <code className="tag" key={tag.tag}>{tag.tag}</code>
+            ))}
+            <p>{one.note || <span className="hint">no note</span>}</p>
+            <p className="hint">
+              <time dateTime={one.created_at}>{new Date(one.created_at).toLocaleString()}</time>
+              {one.created_by ? ` by ${one.created_by}` : ""}
+            </p>
+            <div className="actions">
+              <button type="button" onClick={() => void api.version(doc.name, one.version).then((found) => setCompared({ number: one.number, document: found.document }))}>
+                Compare
+              </button>
+              <button
+                type="button"
+                onClick={() =>
+                  void api.version(doc.name, one.version).then((found) => {
+                    edit(`Restore No. ${one.number}`, () => found.document);
+                    say(`The draft is No. ${one.number} again; undo brings back what was.`);
+                  })
+                }
+              >
+                Restore
+              </button>
+              <button
+                type="button"
+                onClick={() => {
+                  const tag = window.prompt("A name that shall point to this version, such as stable:");
+                  if (!tag) return;
+                  api.moveTag(doc.name, tag, one.version).then(
+                    () => void api.tags(doc.name).then((page) => setTags(page.items)),
+                    (error: unknown) => error instanceof ApiError && say(error.message, "error"),
+                  );
+                }}
+              >
+                Tag
+              </button>
+            </div>
+          </li>
+        ))}
+      </ul>
+      {compared !== null && (
+        <section aria-label="Difference">
+          <h3>
+            No. {compared.number} →{" "}
+            <select aria-label="Compare with" value={against} onChange={(event) => setAgainst(event.target.value)}>
+              <option value="draft">the draft</option>
+              {versions?.map((one) => (
+                <option key={one.version} value={one.version}>
+                  No. {one.number}
+                </option>
+              ))}
+            </select>
+          </h3>
+          <ChangeList changes={changesOf(compared.document, right)} />
+          <details>
+            <summary>As text</summary>
+            <Suspense fallback={<p className="hint">Loading …</p>}>
+              <TextDiff before={compared.document} after={right} />
+            </Suspense>
+          </details>
+        </section>
+      )}
+    </section>
+  );
+}
+
+export function ChangeList({ changes }: { changes: readonly Change[] }): ReactElement {
+  if (changes.length === 0) return <p className="hint">They are the same.</p>;
+  return (
+    <ul className="changes">
+      {changes.map((one) => (
+        <li key={`${one.kind}${one.what}`} className={one.kind}>
+          <strong>{one.kind}</strong> {one.what}
+          {one.details.length > 0 && <span className="hint"> {one.details.join(", ")}</span>}
+        </li>
+      ))}
+    </ul>
+  );
+}
+
