@@ -95,7 +95,8 @@ def test_functions_that_run_wild_end_alone_and_leave_no_process(
 ) -> None:
     def node(name: str, **args: Any) -> dict[str, Any]:
         config = {"name": f"wild.{name}", "args": args}
-        timeout = "15s" if name == "prints" else "4s"
+        # Those that end by themselves have all the time that a busy machine makes them wait.
+        timeout = "4s" if WILD.get(name) == "timeout" else "40s"
         return graph({"f": {"type": "function", "config": config, "timeout": timeout, "retry": {"policy": "none"}}})
 
     memory = resident()
@@ -105,10 +106,10 @@ def test_functions_that_run_wild_end_alone_and_leave_no_process(
         call = graph({"c": {"type": "http", "config": {"method": "GET", "url": server.url}}})
         began = time.monotonic()
         neighbours = [start(call) for _ in range(30)]
-        assert {ended(run, seconds=5)["status"] for run in neighbours} == {"completed"}
+        assert {ended(run, seconds=10)["status"] for run in neighbours} == {"completed"}
         recovery("F21", "neighbours of wild functions are done", time.monotonic() - began)
         good = [start(node("good", n=n)) for n in range(5)]
-        found = {name: (ended(run, seconds=20)["error"] or {}).get("code") for name, run in wild.items()}
+        found = {name: (ended(run, seconds=45)["error"] or {}).get("code") for name, run in wild.items()}
         assert found == WILD and {ended(run)["error"]["code"] for run in more} == {"timeout"}
         assert [ended(run, seconds=10)["output"]["f"] for run in good] == list(range(5))
         recovery("F21", "functions run again after wild ones", time.monotonic() - began)
