@@ -215,6 +215,7 @@ def simulation(patch: pytest.MonkeyPatch) -> Iterator[Points]:
     around(psycopg.Cursor, "execute", lambda _, query, *rest: f"statement {_head(query)}")
     around(psycopg.Cursor, "copy", lambda _, query, *rest: f"copy {_head(query)}", after=False)
     around(psycopg.Connection, "commit", lambda _: "commit")
+    _commits_of_pipelines(points, patch)
     around(blobs, "_store", lambda name, *rest: "blob write")
     patch.setattr(dispatch, "ring_ids", lambda batches: points.reached("message") if batches else None)
     patch.setattr(wake, "_publish", lambda channel, text: points.reached(f"publish {channel}"))
@@ -231,6 +232,18 @@ def simulation(patch: pytest.MonkeyPatch) -> Iterator[Points]:
     finally:
         points.counting = False
         bells_module.bells._thread = None
+
+
+def _commits_of_pipelines(points: Points, patch: pytest.MonkeyPatch) -> None:
+    """A pipeline's commit is sent like any statement and answered at the pipeline's end: that is where it is known."""
+    real = psycopg.Pipeline.__exit__
+
+    def leave(pipeline: psycopg.Pipeline, kind: Any, error: Any, trace: Any) -> None:
+        real(pipeline, kind, error, trace)
+        if kind is None:
+            points.reached("after commit")
+
+    patch.setattr(psycopg.Pipeline, "__exit__", leave)
 
 
 @contextmanager

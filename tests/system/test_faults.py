@@ -102,16 +102,6 @@ def test_a_killed_postgres_is_started_again_and_nothing_is_lost(fragile: Install
     check(fragile, run)
 
 
-def test_a_function_that_kills_its_process_becomes_a_retried_failure(fragile: Installation) -> None:
-    """The function's own process dies, not the worker: another node of the same worker is not disturbed."""
-    document = {
-        "name": "w",
-        "nodes": {"r": {"type": "function", "config": {"name": "text.lines", "args": {"source": "a"}}}},
-    }
-    status, view = fragile.request("POST", "/api/v1/runs", {"workflow": document})
-    assert status == 201 and fragile.ended(view["id"])["output"] == {"r": ["a"]}
-
-
 def test_second_start_permissions_second_instance_and_taken_port(tmp_path: Path) -> None:
     aob = Installation(tmp_path / "home")
     with aob:
