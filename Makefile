@@ -7,7 +7,7 @@ PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar o
 RUNTIME := $(VENV)/.runtime-$(firstword $(shell cksum < requirements.txt))
 DEV := $(VENV)/.dev-$(firstword $(shell cat requirements.txt requirements-dev.txt | cksum))
 .DEFAULT_GOAL := help
-.PHONY: help up test lint format ci doctor docs bench bench-quick chaos chaos-bites drills clean
+.PHONY: help up test frontend screenshots lint format ci doctor docs bench bench-quick chaos chaos-bites drills clean
 
 help: ## Lists the targets
 	@grep -E '^[a-z-]+:.*##' Makefile | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 18
@@ -38,14 +38,22 @@ doctor: $(RUNTIME) ## Examines every dependency
 	@$(BIN)/aob doctor
 
 test: $(DEV) ## Runs all tests
-	@.ci/chromium
+	@.ci/chromium || true
 	@$(BIN)/python -m pytest $(PYTEST_ARGS)
+
+frontend: $(VENV)/.made ## Checks, tests and builds the editor
+	@$(PIP) -q -r frontend/requirements.txt
+	cd frontend && PATH="$(CURDIR)/$(BIN):$$PATH" && npm ci --no-audit --no-fund && npm test && npm run build
+
+screenshots: $(DEV) ## Takes a picture of every page for docs/screenshots
+	@.ci/chromium
+	$(BIN)/python -m docs.screenshots
 
 lint: $(DEV) ## Style, types and the direction of imports
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy --strict workflows/core workflows/nodes runs/core
-	$(BIN)/mypy workflows runs worker aob_web embedded cli
+	$(BIN)/mypy workflows runs approvals worker aob_web embedded cli
 	$(BIN)/lint-imports
 
 format: $(DEV) ## Formats the code
@@ -67,9 +75,10 @@ SEED ?= $(shell date +%s)
 chaos: $(DEV) ## Breaks the running system under load: make chaos MINUTES=30 SEED=1
 	$(BIN)/python -m tests.chaos --minutes $(MINUTES) --seed $(SEED)
 
-chaos-bites: $(DEV) ## Shows that the chaos checker finds three planted bugs
+chaos-bites: $(DEV) ## Shows that the chaos checker finds four planted bugs
 	$(BIN)/python -m tests.chaos --minutes 0.8 --seed 5 --pause 0.05 --bug ack
 	$(BIN)/python -m tests.chaos --minutes 0.8 --seed 5 --pause 0.05 --bug cursor
+	$(BIN)/python -m tests.chaos --minutes 0.5 --seed 5 --pause 0.05 --bug types
 	$(BIN)/python -m tests.chaos.stale
 
 drills: $(DEV) ## Single faults, each with the time until all was as before

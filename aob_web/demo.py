@@ -1,4 +1,4 @@
-"""Endpoints that the examples call, so that they need no internet. They hold no data and change nothing.
+"""Endpoints that examples and templates call, so that they need no internet. They hold no data and change nothing.
 
 `/demo/items/{n}` fails at first for some numbers, as real services do; the same attempt always gets the same
 answer, because it depends on the Idempotency-Key or `attempt` that the caller sends.
@@ -6,6 +6,8 @@ answer, because it depends on the Idempotency-Key or `attempt` that the caller s
 
 from __future__ import annotations
 
+import hashlib
+import json
 import zlib
 
 from django.http import HttpRequest, JsonResponse
@@ -36,6 +38,52 @@ def item(request: HttpRequest, number: int) -> JsonResponse:
     return JsonResponse({"id": number, "price": price, "stock": number % 11, "group": "ABC"[number % 3]})
 
 
+# Looks at no session or cookie either.
+@csrf_exempt
+def payment(request: HttpRequest) -> JsonResponse:
+    """A bank that charges once for each Idempotency-Key, and whose first answer is lost on the way."""
+    key = request.headers.get("Idempotency-Key", "")
+    try:
+        amount = json.loads(request.body).get("amount")
+    except (ValueError, AttributeError):
+        amount = None
+    if request.method != "POST" or not key or type(amount) not in (int, float) or amount <= 0:
+        return JsonResponse({"error": "POST an amount above 0 with an Idempotency-Key"}, status=422)
+    asked = _count(f"payment:{key[:200]}")
+    if asked == 1:
+        return JsonResponse({"error": "charged, but the answer got lost"}, status=503)
+    return JsonResponse({"charged": 1, "asked": asked, "amount": amount, "receipt": f"{zlib.crc32(key.encode()):08x}"})
+
+
+def warehouse(request: HttpRequest) -> JsonResponse:
+    """Closed for the first attempt of a run (`?attempt=1`), open for its replays."""
+    if request.GET.get("attempt", "1") == "1":
+        return JsonResponse({"error": "the warehouse is closed"}, status=503)
+    return JsonResponse({"parcel": "packed"})
+
+
+# Look at no session or cookie either.
+@csrf_exempt
+def upload(request: HttpRequest, name: str) -> JsonResponse:
+    """Answers a PUT as an object store does, with the hash of what it was given, and keeps nothing of it."""
+    if request.method != "PUT":
+        return JsonResponse({"error": "PUT what is to be uploaded"}, status=405)
+    etag = hashlib.sha256(request.body).hexdigest()
+    return JsonResponse({"key": name[:200], "bytes": len(request.body), "etag": etag, "kept": False})
+
+
+@csrf_exempt
+def message(request: HttpRequest) -> JsonResponse:
+    """Takes `{"text": …}` as a chat's webhook does, and tells nobody."""
+    try:
+        text = json.loads(request.body).get("text")
+    except (ValueError, AttributeError):
+        text = None
+    if request.method != "POST" or not isinstance(text, str) or not text:
+        return JsonResponse({"error": "POST a text"}, status=422)
+    return JsonResponse({"text": text[:2000], "told": "nobody"})
+
+
 def _count(key: str) -> int:
     if len(_seen) > 100_000:
         _seen.clear()
@@ -43,4 +91,11 @@ def _count(key: str) -> int:
     return _seen[key]
 
 
-urlpatterns = [path("items", items), path("items/<int:number>", item)]
+urlpatterns = [
+    path("items", items),
+    path("items/<int:number>", item),
+    path("payments", payment),
+    path("warehouse", warehouse),
+    path("uploads/<str:name>", upload),
+    path("messages", message),
+]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import logging
 from typing import Any
 from urllib.parse import parse_qs
 
@@ -12,13 +12,16 @@ from channels.generic.websocket import AsyncWebsocketConsumer
 
 from aob_web.accounts.access import AccessError, Caller, bearer, origin_allowed
 from aob_web.accounts.models import SCOPES
-from runs import stream
+from runs import previews, stream
 from runs.services import RunError
 
 UNAUTHENTICATED = 4401
 FORBIDDEN_ORIGIN = 4403
 REFUSED = {"run_unknown": 4404, "seq_invalid": 4400, "seq_ahead": 4409}
 ENDED = 1000
+FAILED = 1011
+
+_log = logging.getLogger(__name__)
 
 
 class Guarded(AsyncWebsocketConsumer):  # type: ignore[misc]
@@ -45,9 +48,13 @@ class Guarded(AsyncWebsocketConsumer):  # type: ignore[misc]
 
 
 class RunConsumer(Guarded):
-    """Sends each event as one JSON text; `?after=SEQ` resumes. Reads nothing."""
+    """Sends each event as one JSON text; `?after=SEQ` resumes, `?view=brief` leaves out its values. Reads nothing.
+
+    With `?text=1` there is also what agents' models say right now, as messages without a seq.
+    """
 
     _task: asyncio.Task[None] | None = None
+    _preview: asyncio.Task[None] | None = None
 
     async def connect(self) -> None:
         run_id = self.scope["url_route"]["kwargs"]["run_id"]
@@ -62,19 +69,34 @@ class RunConsumer(Guarded):
             await self.refuse(REFUSED[error.code])
             return
         await self.accept()
-        self._task = asyncio.create_task(self._send_events(run_id, after, caller))
+        self._task = asyncio.create_task(
+            self._send_events(run_id, after, caller, is_brief=query.get("view") == ["brief"])
+        )
+        if query.get("text") == ["1"]:
+            self._preview = asyncio.create_task(self._send_texts(run_id))
 
     async def disconnect(self, code: int) -> None:
-        if self._task is not None:
-            self._task.cancel()
+        for task in (self._task, self._preview):
+            if task is not None:
+                task.cancel()
 
-    async def _send_events(self, run_id: str, after: int, caller: Caller) -> None:
+    async def _send_texts(self, run_id: str) -> None:
+        async for message in previews.follow(run_id):
+            await self.send(text_data=message)
+
+    async def _send_events(self, run_id: str, after: int, caller: Caller, *, is_brief: bool) -> None:
         permitted = database_sync_to_async(caller.still_valid)
-        with contextlib.suppress(asyncio.CancelledError):
+        try:
             async for event in stream.follow(run_id, after, permitted=permitted):
                 if event is not None:
-                    await self.send(text_data=event.text)
+                    await self.send(text_data=event.brief if is_brief else event.text)
             await self.close(ENDED if await permitted() else UNAUTHENTICATED)
+        except asyncio.CancelledError:
+            return
+        except Exception:
+            # A watcher that hears nothing more must know it, to come back and go on at its seq.
+            _log.exception("The events of run %s cannot be sent", run_id)
+            await self.close(FAILED)
 
     async def receive(self, text_data: Any = None, bytes_data: Any = None) -> None:
         return

@@ -1,7 +1,8 @@
-"""The processes of AOB: `python -m aob_web.processes front|web|coordinator|sweeper|worker-runner|worker-agent`."""
+"""The processes of AOB: `python -m aob_web.processes front|web|coordinator|sweeper|worker-runner|agent-runner`."""
 
 from __future__ import annotations
 
+import asyncio
 import gc
 import os
 import signal
@@ -11,7 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-ALIVE_SECONDS = 2.0
+from aob_web.lifesign import ALIVE_SECONDS, LifeSign
 
 
 def main() -> None:
@@ -19,13 +20,21 @@ def main() -> None:
     kind = "front" if name.startswith("front-") else name
     if kind not in PROCESSES:
         sys.exit(f"usage: python -m aob_web.processes {'|'.join(PROCESSES)}")
-    os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aob_web.settings")
     os.environ["AOB_PROCESS"] = kind
-    import django
+    home = Path(os.environ.get("AOB_HOME", ".aob")).absolute()
+    if kind == "agent-runner":
+        # It has no database, so it has no Django either.
+        max_bytes = int(os.environ.get("AOB_MAX_PROCESS_MB", "256")) * 2**20
+    else:
+        os.environ.setdefault("DJANGO_SETTINGS_MODULE", "aob_web.settings")
+        import django
 
-    django.setup(set_prefix=False)
+        django.setup(set_prefix=False)
+        from django.conf import settings
+
+        home, max_bytes = settings.AOB_HOME, settings.AOB_MAX_PROCESS_MB * 2**20
     _spare_the_collector()
-    PROCESSES[kind](_alive(name))
+    PROCESSES[kind](LifeSign(name, home, max_bytes=max_bytes, supervised="AOB_EMBEDDED" in os.environ))
 
 
 def _spare_the_collector() -> None:
@@ -34,56 +43,47 @@ def _spare_the_collector() -> None:
     gc.set_threshold(50_000, 20, 50)
 
 
-def _alive(name: str) -> Callable[[], None]:
-    """Touches the process's sign of progress, which the supervisor watches (hazard P3)."""
-    from django.conf import settings
-
-    file: Path = settings.AOB_HOME / "run" / f"{name}.alive"
-    file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    last = 0.0
-
-    def touch() -> None:
-        nonlocal last
-        now = time.monotonic()
-        if now - last > ALIVE_SECONDS:
-            last = now
-            file.touch(mode=0o600)
-
-    return touch
-
-
-def _until_signal(run: Callable[[threading.Event, Callable[[], None]], None], alive: Callable[[], None]) -> None:
+def _until_signal(run: Callable[[threading.Event, LifeSign], None], alive: LifeSign) -> None:
     stop = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
     run(stop, alive)
 
 
-def coordinator(alive: Callable[[], None]) -> None:
+def coordinator(alive: LifeSign) -> None:
     from runs.coordinator import run_forever
 
     _until_signal(run_forever, alive)
 
 
-def sweeper(alive: Callable[[], None]) -> None:
+def sweeper(alive: LifeSign) -> None:
+    from approvals import messenger, webhooks
     from runs.sweeper import run_forever
+    from worker.http.posting import post
 
-    _until_signal(run_forever, alive)
+    def run(stop: threading.Event, alive: LifeSign) -> None:
+        # A mail server or a webhook may take its time; what was lost must not wait for it.
+        for turn in (messenger.turn, lambda: webhooks.turn(post)):
+            threading.Thread(target=messenger.run_forever, args=(stop, turn), name="messenger", daemon=True).start()
+        run_forever(stop, alive)
+
+    _until_signal(run, alive)
 
 
-def worker_runner(alive: Callable[[], None]) -> None:
+def worker_runner(alive: LifeSign) -> None:
     from worker.celery import run_forever
 
-    run_forever("runner", alive)
+    run_forever(alive, finish_all=lambda: alive.has_grown)
 
 
-def worker_agent(alive: Callable[[], None]) -> None:
-    from worker.celery import run_forever
+def agent_runner(alive: LifeSign) -> None:
+    from worker.agent.runner import run, settings_of
 
-    run_forever("agent", alive)
+    url, token = settings_of(Path(os.environ.get("AOB_HOME", ".aob")) / "agent-runner.json")
+    asyncio.run(run(url, token, slots=int(os.environ.get("AOB_AGENT_SLOTS", "8")), alive=alive))
 
 
-def front(alive: Callable[[], None]) -> None:
+def front(alive: LifeSign) -> None:
     from django.conf import settings
 
     from aob_web.front.app import run
@@ -91,7 +91,7 @@ def front(alive: Callable[[], None]) -> None:
     run(os.environ.get("AOB_HOST", "127.0.0.1"), settings.AOB_PORT, Path(settings.AOB_WEB_SOCKET), alive)
 
 
-def web(alive: Callable[[], None]) -> None:
+def web(alive: LifeSign) -> None:
     from django.conf import settings
 
     from aob_web.asgi import application
@@ -118,13 +118,13 @@ def web(alive: Callable[[], None]) -> None:
     ).run()
 
 
-PROCESSES: dict[str, Callable[[Callable[[], None]], None]] = {
+PROCESSES: dict[str, Callable[[LifeSign], None]] = {
     "front": front,
     "web": web,
     "coordinator": coordinator,
     "sweeper": sweeper,
     "worker-runner": worker_runner,
-    "worker-agent": worker_agent,
+    "agent-runner": agent_runner,
 }
 
 if __name__ == "__main__":

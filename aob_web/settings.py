@@ -89,20 +89,24 @@ ALLOWED_ORIGINS = frozenset(
 """Exact origins that may open WebSockets (hazard S20)."""
 
 CSRF_TRUSTED_ORIGINS = sorted(ALLOWED_ORIGINS)
+CSRF_FAILURE_VIEW = "aob_web.ui.pages.errors.forbidden"
 
 INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "aob_web.accounts",
+    "aob_web.learning",
     "workflows",
     "runs",
+    "approvals",
 ]
 
 if os.environ.get("AOB_PROCESS", "web") == "web":
     # Workers and coordinators serve no pages, so they do without what only pages need.
     INSTALLED_APPS = [
         "daphne",
-        "django.contrib.admin",
+        "aob_web.console.apps.ConsoleConfig",
+        "aob_web.console.apps.ConsoleSiteConfig",
         "django.contrib.sessions",
         "django.contrib.messages",
         "django.contrib.staticfiles",
@@ -135,6 +139,7 @@ TEMPLATES = [
                 "django.template.context_processors.request",
                 "django.contrib.auth.context_processors.auth",
                 "django.contrib.messages.context_processors.messages",
+                "aob_web.ui.shell.shell",
             ],
         },
     }
@@ -160,6 +165,7 @@ X_FRAME_OPTIONS = "DENY"
 USE_TZ = True
 TIME_ZONE = "UTC"
 USE_I18N = False
+FORMAT_MODULE_PATH = "aob_web.formats"
 STATIC_URL = "/static/"
 STATIC_ROOT = BASE_DIR / "staticfiles"
 STATICFILES_DIRS = [BASE_DIR / "frontend" / "dist"]
@@ -178,6 +184,12 @@ AOB_MAX_VALUE_BYTES = int(os.environ.get("AOB_MAX_VALUE_BYTES", str(4 * 1024 * 1
 AOB_MAX_ITEMS = int(os.environ.get("AOB_MAX_ITEMS", "100000"))
 """The most items of one `map`."""
 
+AOB_AGENT_DAILY_TOKENS = int(os.environ["AOB_AGENT_DAILY_TOKENS"]) if os.environ.get("AOB_AGENT_DAILY_TOKENS") else None
+"""What all agents together may use in a day (UTC); unlimited where it is not set."""
+
+AOB_AGENT_DAILY_COST = float(os.environ["AOB_AGENT_DAILY_COST"]) if os.environ.get("AOB_AGENT_DAILY_COST") else None
+"""The same in US dollars."""
+
 AOB_MAX_BATCH = int(os.environ.get("AOB_MAX_BATCH", "1000"))
 """The most runs in one `runs/batch` request."""
 
@@ -189,6 +201,9 @@ AOB_WEB_SOCKET = os.environ.get("AOB_WEB_SOCKET", str(AOB_HOME / "run" / "web.so
 
 AOB_STALL_SECONDS = float(os.environ.get("AOB_STALL_SECONDS", "60"))
 """A client that takes nothing of an answer or a stream for so long is cut off."""
+
+AOB_MAX_PROCESS_MB = int(os.environ.get("AOB_MAX_PROCESS_MB", "256"))
+"""A process that has grown beyond so many MiB hands over to a successor; 0: however large. See aob_web/lifesign.py."""
 
 AOB_RETENTION_DAYS = float(os.environ.get("AOB_RETENTION_DAYS", "0"))
 """Ended runs are deleted with their events after so many days; 0 keeps them for ever."""
@@ -228,6 +243,53 @@ def _storage(url: str) -> dict[str, object]:
     }
 
 
+AOB_EMAIL_URL = os.environ.get("AOB_EMAIL_URL", "console:")
+"""`smtp://user:password@host:port?tls=starttls|ssl`; `console:` writes mails into the sender's log."""
+
+AOB_EMAIL_FROM = os.environ.get("AOB_EMAIL_FROM", "")
+"""Who mails are from where nothing else is said: `aob@example.com` or `AOB <aob@example.com>`."""
+
+AOB_EMAIL_MAX_BYTES = int(os.environ.get("AOB_EMAIL_MAX_BYTES", str(10 * 1024 * 1024)))
+"""The most that the attachments of one mail have together."""
+
+AOB_EMAIL_SECONDS = float(os.environ.get("AOB_EMAIL_SECONDS", "20"))
+"""So long the mail server may take for each of its answers."""
+
+AOB_TICKET_MAIL_ALL = os.environ.get("AOB_TICKET_MAIL_ALL", "") == "1"
+"""1: a ticket that anybody may decide is mailed to all users; such a ticket is mailed to nobody otherwise."""
+
+AOB_TICKET_MAILS_PER_HOUR = int(os.environ.get("AOB_TICKET_MAILS_PER_HOUR", "60"))
+"""So many mails about tickets a user gets within an hour; further ones wait for at most a day."""
+
+AOB_LINK_DAYS = float(os.environ.get("AOB_LINK_DAYS", "7"))
+"""So long a link in a mail about a ticket decides it at most; not beyond the ticket's due time."""
+
+
+def _email(url: str) -> dict[str, object]:
+    """Django's EMAIL_ settings of a URL."""
+    parts = urlsplit(url)
+    if parts.scheme == "console":
+        return {"EMAIL_BACKEND": "django.core.mail.backends.console.EmailBackend"}
+    tls = parse_qs(parts.query).get("tls", ["none"])[0]
+    if parts.scheme != "smtp" or not parts.hostname or tls not in ("none", "starttls", "ssl"):
+        raise ImproperlyConfigured(
+            "AOB_EMAIL_URL is neither `console:` nor `smtp://user:password@host:port?tls=starttls|ssl`."
+        )
+    return {
+        "EMAIL_BACKEND": "runs.mail.SmtpBackend",
+        "EMAIL_HOST": parts.hostname,
+        "EMAIL_PORT": parts.port or {"none": 25, "starttls": 587, "ssl": 465}[tls],
+        "EMAIL_HOST_USER": unquote(parts.username or ""),
+        "EMAIL_HOST_PASSWORD": unquote(parts.password or ""),
+        "EMAIL_USE_TLS": tls == "starttls",
+        "EMAIL_USE_SSL": tls == "ssl",
+    }
+
+
+globals().update(_email(AOB_EMAIL_URL))
+EMAIL_TIMEOUT = AOB_EMAIL_SECONDS
+DEFAULT_FROM_EMAIL = AOB_EMAIL_FROM or f"AOB <aob@{_public.hostname or 'localhost'}>"
+
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "staticfiles": {"BACKEND": "django.contrib.staticfiles.storage.StaticFilesStorage"},
@@ -244,5 +306,6 @@ LOGGING = {
         "django.channels.server": {"level": "WARNING"},
         "daphne": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
+        "mcp": {"level": "WARNING"},
     },
 }

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 FIRST_USER = "admin"
+RUNNER_FILE = "agent-runner.json"
 LOCK_SECONDS, LOCK_TRIES = 1, 300
 
 
@@ -24,9 +25,12 @@ def main() -> None:
     django.setup(set_prefix=False)
     from django.conf import settings
 
+    from aob_web.accounts.models import RUNNER_SCOPE, SCOPES
+
     _migrate()
     password = _first_account()
-    token = _client_token(settings.AOB_HOME, settings.AOB_PUBLIC_URL)
+    token = _token_file(settings.AOB_HOME / "client.json", settings.AOB_PUBLIC_URL, "command line", SCOPES)
+    _token_file(settings.AOB_HOME / RUNNER_FILE, settings.AOB_PUBLIC_URL, "agent runner", (RUNNER_SCOPE,))
     _load_examples(settings.BASE_DIR / "examples", settings.AOB_PUBLIC_URL)
     _tell("ready", url=settings.AOB_PUBLIC_URL, username=FIRST_USER, password=password, token=token)
 
@@ -74,13 +78,12 @@ def _first_account() -> str | None:
     return password
 
 
-def _client_token(home: Path, url: str) -> str | None:
-    """Writes client.json for the command line; makes a token where the file has none that is valid."""
+def _token_file(file: Path, url: str, name: str, scopes: tuple[str, ...]) -> str | None:
+    """Writes a file with the address and a token; makes one where the file has none that is valid."""
     from django.contrib.auth.models import User
 
     from aob_web.accounts.models import ApiToken
 
-    file = home / "client.json"
     known: dict[str, Any] = {}
     if file.exists():
         known = json.loads(file.read_text())
@@ -90,14 +93,14 @@ def _client_token(home: Path, url: str) -> str | None:
         if owner is None:
             _tell("token", status="skipped", detail="there is no active superuser")
             return None
-        made = known["token"] = ApiToken.issue(owner, "command line")
+        made = known["token"] = ApiToken.issue(owner, name, scopes)
     if made or known.get("url") != url:
         known["url"] = url
         part = file.with_suffix(".part")
         with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as out:
             json.dump(known, out)
         part.replace(file)
-    _tell("token", status="done", detail="made" if made else "there already")
+    _tell("token", status="done", detail=f"{name}: {'made' if made else 'there already'}")
     return made
 
 

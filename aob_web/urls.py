@@ -8,7 +8,15 @@ from django.urls import include, path
 from aob_web import demo, health
 from aob_web.api.api import api
 
-PUBLIC = ("healthz", "sign-in/", "demo/", "static/", "api/v1/openapi.json")
+PUBLIC = (
+    "healthz",
+    "sign-in/",
+    "demo/",
+    "static/",
+    "approvals/link/",
+    "api/v1/approvals/callback/",
+    "api/v1/openapi.json",
+)
 """Prefixes of routes that answer without credentials."""
 
 urlpatterns = [
@@ -18,5 +26,6 @@ urlpatterns = [
     path("admin/", admin.site.urls),
     path("", include("aob_web.ui.urls")),
 ]
-handler404 = "aob_web.ui.views.not_found"
-handler500 = "aob_web.ui.views.failed"
+handler404 = "aob_web.ui.pages.errors.not_found"
+handler403 = "aob_web.ui.pages.errors.forbidden"
+handler500 = "aob_web.ui.pages.errors.failed"

@@ -126,6 +126,13 @@ def _values(keywords: dict[str, Any], before: list[str], begun: str) -> list[str
         return list(STATUSES)
     if metavar == "RUN":
         return _from_server(before, "/runs?limit=50", "id")
+    if metavar == "RUN|NAME[@TAG]":
+        return [*_from_server(before, "/runs?limit=50", "id"), *_from_server(before, "/workflows?limit=500", "name")]
+    if metavar in ("TEMPLATE", "TYPE"):
+        place, key = {"TEMPLATE": ("/templates", "slug"), "TYPE": ("/node-types", "name")}[metavar]
+        return _from_server(before, place, key)
+    if metavar == "TICKET":
+        return _from_server(before, "/approvals?limit=50&status=open", "ticket")
     if metavar == "DEADLETTER":
         return _from_server(before, "/dead-letters?limit=50&status=open", "id")
     if metavar in ("NAME", "NAME[@TAG]") or (metavar == "FILE|NAME[@TAG]" and not begun.startswith((".", "/"))):

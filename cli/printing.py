@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 COLOURS = {
     "completed": "32", "done": "32", "failed": "31", "timed_out": "31", "error": "31", "running": "34",
     "queued": "34", "waiting": "33", "paused": "33", "retry": "33", "warning": "33", "open": "33",
-    "cancelled": "90", "skipped": "90", "faint": "90", "bold": "1",
+    "approved": "32", "rejected": "31", "cancelled": "90", "skipped": "90", "faint": "90", "bold": "1",
 }  # fmt: skip
 MAX_LINES = 100
 _CONTROLS = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))}

@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 def listing(connection: Connection, options: Any) -> int:
     """`aob run list`."""
-    names = {"status": options.status, "workflow": options.workflow, "label": options.label}
+    names = {
+        "status": options.status, "workflow": options.workflow, "label": options.label, "since": options.since,
+        "until": options.until, "input_text": options.input_text, "where": options.where,
+    }  # fmt: skip
     page = connection.get(f"/runs{query(**names, limit=options.limit, cursor=options.cursor)}")
     if options.json:
         document(page)
@@ -37,9 +40,18 @@ def listing(connection: Connection, options: Any) -> int:
         ]
         for run in page["items"]
     ]  # fmt: skip
-    if not rows:
+    looked_on = not page.get("complete", True)
+    if not rows and not looked_on:
         print("No runs." if any(names.values()) else "No runs yet. Start one: aob run start FILE")
     table(rows, ["RUN", "STATUS", "WORKFLOW", "CREATED", "TOOK", "ERROR"], state=1)
+    if page.get("unjudged"):
+        print(
+            colour(
+                f"{page['unjudged']} runs could not be judged, the first: {clean(page['why'] or 'too large')}", "faint"
+            )
+        )
+    if looked_on:
+        print(colour(f"Looked at the newest {page['looked_at']} runs so far.", "faint"))
     if page["next"]:
         print(colour(f"More: the same with --cursor {clean(page['next'])}", "faint"))
     return DONE

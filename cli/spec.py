@@ -15,6 +15,8 @@ if TYPE_CHECKING:
 STATUSES = ("queued", "running", "waiting", "paused", "completed", "failed", "cancelled", "timed_out")
 
 RUN: Argument = ("run", {"metavar": "RUN"})
+PATCH: Argument = ("patch", {"metavar": "PATCH"})
+TARGET: Argument = ("target", {"metavar": "RUN|NAME[@TAG]", "help": "a run, or a workflow (its tag latest by default)"})
 FOLLOW: Argument = ("--follow", {"action": "store_true", "help": "print the timeline until the run ends"})
 INPUTS: Argument = (
     "--inputs",
@@ -82,6 +84,16 @@ COMMANDS = (
         ("--status", {"metavar": "STATUS", "help": f"one or several, separated by commas: {', '.join(STATUSES)}"}),
         ("--workflow", {"metavar": "NAME"}),
         ("--label", {"metavar": "NAME:VALUE"}),
+        ("--since", {"metavar": "TIME", "help": "started since: 2h for so long ago, 2030-01-31, 2030-01-31T09:00Z"}),
+        ("--until", {"metavar": "TIME", "help": "started before"}),
+        ("--input-text", {"metavar": "TEXT", "help": "text that stands in the inputs"}),
+        (
+            "--where",
+            {
+                "metavar": "CEL",
+                "help": "a CEL expression over inputs, output, error, status, duration (seconds) and workflow",
+            },
+        ),
         *PAGE,
     ),
     Command("run show", "show a run and its activations", "runs:show", "aob run show RUN", RUN),
@@ -123,6 +135,45 @@ COMMANDS = (
         ("--version", {"metavar": "TAG", "help": "another version of the workflow"}),
         FOLLOW,
     ),
+    Command(
+        "patch propose", "change the graph of a running run, or a workflow for later runs", "patches:propose",
+        "aob patch propose RUN patch.json --reason 'the rows need a check'",
+        TARGET, ("file", {"metavar": "FILE|JSON|-", "help": "operations as in RFC 6902"}),
+        ("--reason", {"metavar": "TEXT"}),
+        ("--base", {"metavar": "VERSION", "help": "the version that it was made against; the newest by default"}),
+        ("--mode", {"choices": ("auto", "review", "shadow"), "help": "let it be reviewed first, or only tried"}),
+    ),
+    Command(
+        "patch list", "list the patches of a run, or of a workflow", "patches:listing", "aob patch list RUN", TARGET,
+    ),
+    Command("patch show", "show a patch and what it would do", "patches:show", "aob patch show PATCH", PATCH),
+    Command(
+        "patch approve", "apply a patch that waits for review", "patches:decide",
+        "aob patch approve PATCH --reason 'looked at it'", PATCH, ("--reason", {"metavar": "TEXT"}),
+    ),
+    Command(
+        "patch reject", "turn down a patch that waits for review", "patches:decide",
+        "aob patch reject PATCH --reason 'too much'", PATCH, ("--reason", {"metavar": "TEXT"}),
+    ),
+    Command(
+        "patch revert", "undo a patch by another one", "patches:revert", "aob patch revert PATCH", PATCH,
+        ("--reason", {"metavar": "TEXT"}),
+    ),
+    Command(
+        "patch promote", "apply a run's patch to the later runs of its workflow, too", "patches:promote",
+        "aob patch promote PATCH --tag stable", PATCH,
+        ("--tag", {"metavar": "TAG", "help": "latest by default"}), ("--reason", {"metavar": "TEXT"}),
+    ),
+    Command(
+        "patch squash", "make one patch of those since the last pushed version", "patches:squash",
+        "aob patch squash score@stable", ("name", {"metavar": "NAME[@TAG]"}), ("--reason", {"metavar": "TEXT"}),
+    ),
+    Command("agents status", "say whether agents may work", "agents:status", "aob agents status"),
+    Command(
+        "agents stop", "stop all agents; their runs wait", "agents:switch", "aob agents stop --reason 'looking into it'",
+        ("--reason", {"metavar": "TEXT"}),
+    ),
+    Command("agents start", "let agents go on", "agents:switch", "aob agents start"),
     Command("verify", "check a run against its log", "explaining:verify", "aob verify RUN", RUN),
     Command("why", "say why a run has not ended", "explaining:why", "aob why RUN", RUN),
     Command(
@@ -146,12 +197,75 @@ COMMANDS = (
         ("version", {"metavar": "VERSION", "help": "a number, a hash (sha256:…) or another tag"}),
     ),
     Command(
+        "workflow experiment", "try a version on a share of the new runs of a tag, and compare", "experiments:experiment",
+        "aob workflow experiment score@stable --version 4 --share 20",
+        ("name", {"metavar": "NAME[@TAG]"}),
+        ("--version", {"metavar": "VERSION", "help": "a number, a hash (sha256:…) or another tag"}),
+        ("--patch", {"metavar": "PATCH", "help": "a patch that waits for review, or is only tried"}),
+        ("--share", {"type": int, "metavar": "PERCENT", "help": "so many of a hundred new runs get it, 1 to 99"}),
+        ("--outcomes", {"action": "store_true", "help": "compare what became of the runs of both versions"}),
+        ("--end", {"choices": ("keep", "drop"), "help": "move the tag to the version, or let it be"}),
+    ),
+    Command(
         "workflow validate", "say everything that is wrong with a file", "workflows:validate",
         "aob workflow validate flow.json", ("file", {"metavar": "FILE|-"}),
     ),
     Command(
         "workflow diff", "compare two versions or files", "workflows:diff", "aob workflow diff score@stable flow.json",
         ("old", {"metavar": "FILE|NAME[@TAG]"}), ("new", {"metavar": "FILE|NAME[@TAG]"}),
+    ),
+    Command(
+        "approvals list", "list open tickets, those that are due first at the top", "approvals:listing",
+        "aob approvals list --mine",
+        ("--mine", {"action": "store_true", "help": "only those that wait for you"}),
+        ("--groups", {"action": "store_true", "help": "only those that wait for a group of yours"}),
+        ("--all", {"action": "store_true", "help": "also those that are closed, the newest first"}),
+        *PAGE,
+    ),
+    Command(
+        "approvals show", "show a ticket: what it asks, whom, and the answers so far", "approvals:show",
+        "aob approvals show TICKET", ("ticket", {"metavar": "TICKET"}),
+    ),
+    Command(
+        "approvals history", "tell everything that happened to a ticket, in order", "approvals:history",
+        "aob approvals history TICKET", ("ticket", {"metavar": "TICKET"}),
+    ),
+    Command(
+        "approvals delegate", "hand your part in a ticket to another user", "approvals:delegate",
+        "aob approvals delegate TICKET berta --reason 'on holiday'",
+        ("ticket", {"metavar": "TICKET"}), ("to", {"metavar": "USER"}),
+        ("--reason", {"metavar": "TEXT", "help": "kept in the log"}),
+    ),
+    Command(
+        "approvals claim", "say that you look at a ticket; others may still decide it", "approvals:claim",
+        "aob approvals claim TICKET", ("ticket", {"metavar": "TICKET"}),
+    ),
+    Command(
+        "approvals release", "take your claim of a ticket back", "approvals:release",
+        "aob approvals release TICKET", ("ticket", {"metavar": "TICKET"}),
+    ),
+    Command(
+        "approvals comment", "write into the thread of an open ticket", "approvals:comment",
+        "aob approvals comment TICKET 'Is this the right customer?'",
+        ("ticket", {"metavar": "TICKET"}), ("text", {"metavar": "TEXT", "help": "Markdown"}),
+    ),
+    Command(
+        "approvals audit", "export who decided what, when, from where and why", "approvals:audit",
+        "aob approvals audit --since 30d --format csv --output approvals.csv",
+        ("--format", {"choices": ("csv", "jsonl"), "help": "csv, or JSON lines (the default, and with --json)"}),
+        ("--since", {"metavar": "TIME", "help": "closed since then: an instant, or a duration before now"}),
+        ("--until", {"metavar": "TIME", "help": "closed before then"}), OUTPUT,
+    ),
+    Command(
+        "approve", "approve or reject a ticket", "approvals:decide",
+        "aob approve TICKET approve --reason 'checked' --set amount=12",
+        ("ticket", {"metavar": "TICKET"}),
+        ("answer", {"choices": ("approve", "reject")}),
+        ("--reason", {"metavar": "TEXT", "help": "kept with the answer"}),
+        (
+            "--set",
+            {"action": "append", "default": [], "dest": "fields", "metavar": "NAME=VALUE", "help": "a field of its form"},
+        ),
     ),
     Command(
         "deadletter list", "list dead letters, the newest first", "deadletters:listing", "aob deadletter list",
@@ -180,7 +294,28 @@ COMMANDS = (
         "blob get", "fetch a blob", "blobs:get", "aob blob get sha256:… --output report.txt",
         ("name", {"metavar": "BLOB"}), OUTPUT,
     ),
-    Command("node-types", "list the node types", "workflows:node_types", "aob node-types"),
+    Command(
+        "template list", "list the templates of the gallery", "templates:listing", "aob template list retry",
+        ("words", {"nargs": "*", "metavar": "WORD", "help": "only those with all of these words"}),
+    ),
+    Command(
+        "template show", "say what a template teaches and what to try", "templates:show",
+        "aob template show retry-with-backoff", ("template", {"metavar": "TEMPLATE"}),
+    ),
+    Command(
+        "template use", "begin a draft with a template", "templates:use",
+        "aob template use retry-with-backoff --name price-watch",
+        ("template", {"metavar": "TEMPLATE"}),
+        ("--name", {"metavar": "NAME", "help": "the workflow's name; a free one like the template's by default"}),
+    ),
+    Command(
+        "template run", "run a template with the inputs that come along with it", "templates:run",
+        "aob template run retry-with-backoff --follow", ("template", {"metavar": "TEMPLATE"}), FOLLOW,
+    ),
+    Command(
+        "node-types", "list the node types, or show one of them", "workflows:node_types", "aob node-types http",
+        ("type", {"nargs": "?", "metavar": "TYPE", "help": "only this one, with its config, examples and errors"}),
+    ),
     Command(
         "completion", "print shell completion for bash, zsh or fish", "completion:script",
         'eval "$(aob completion bash)"', ("shell", {"choices": ("bash", "zsh", "fish")}),

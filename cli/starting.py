@@ -31,7 +31,7 @@ def start(connection: Connection, options: Any) -> int:
         members.append(b'"labels": ' + json.dumps(labels).encode())
     key = options.idempotency_key or os.urandom(16).hex()
     view = _post(connection, "/runs", members, key)
-    return _tell(connection, options, view, f"Started {clean(view['workflow'])} as {clean(view['id'])}")
+    return tell(connection, options, view, f"Started {clean(view['workflow'])} as {clean(view['id'])}")
 
 
 def replay(connection: Connection, options: Any) -> int:
@@ -44,7 +44,7 @@ def replay(connection: Connection, options: Any) -> int:
         members.append(b'"version": ' + json.dumps(options.version).encode())
     view = _post(connection, f"/runs/{quote(options.run)}/replay", members, None)
     words = f"Replays {clean(options.run)} from {clean(options.start)} as {clean(view['id'])}"
-    return _tell(connection, options, view, words)
+    return tell(connection, options, view, words)
 
 
 def _post(connection: Connection, path: str, members: list[bytes], key: str | None) -> Any:
@@ -64,7 +64,7 @@ def _post(connection: Connection, path: str, members: list[bytes], key: str | No
         ) from None
 
 
-def _tell(connection: Connection, options: Any, view: Any, words: str) -> int:
+def tell(connection: Connection, options: Any, view: Any, words: str) -> int:
     if options.follow:
         from cli.timeline import follow
 

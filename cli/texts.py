@@ -17,12 +17,17 @@ commands:
   run          start, batch, list, show, status, cancel, pause, resume, signal, retry-policy
   logs         stream
   replay       start a new run in the middle of another
+  patch        propose, list, show, approve, reject, revert, promote, squash
+  agents       status, stop, start
   verify       check a run against its log
   why          say why a run has not ended
-  workflow     push, pull, list, versions, tag, validate, diff
+  workflow     push, pull, list, versions, tag, experiment, validate, diff
+  approvals    list, show, history, delegate, claim, release, comment, audit
+  approve      approve or reject a ticket
   deadletter   list, show, replay, discard
   blob         put, get
-  node-types   list the node types
+  template     list, show, use, run
+  node-types   list the node types, or show one of them
   completion   print shell completion for bash, zsh or fish
   version      print the version
 

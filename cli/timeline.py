@@ -132,6 +132,8 @@ class Timeline:
         if self._is_hidden(node):
             return
         words = [f"for the signal {data['name']!r}"] if data.get("kind") == "signal" and "name" in data else []
+        if data.get("ticket"):
+            words = [f"for a decision: {data.get('title', '')} (aob approve {data.get('ticket', '')} approve|reject)"]
         if data.get("until"):
             words.append(f"{'at most ' if words else ''}{duration(moment(data['until']) - at)}")
         self._line(at, node, "waiting", ", ".join(words))
@@ -168,6 +170,17 @@ class Timeline:
     def _on_SignalReceived(self, at: float, node: str, data: dict[str, Any]) -> None:
         self._line(at, node or "the run", "running", f"signal {data.get('name', '')!r} {_by(data)}")
 
+    def _on_TicketEscalated(self, at: float, node: str, data: dict[str, Any]) -> None:
+        people = ", ".join(data.get("assignees", ())) or "anybody"
+        self._line(at, node, "waiting", f"for a decision of {people} now")
+
+    def _on_TicketDelegated(self, at: float, node: str, data: dict[str, Any]) -> None:
+        self._line(at, node, "waiting", f"for {data.get('to', '')} to decide, handed over {_by(data)}")
+
+    def _on_TicketDecided(self, at: float, node: str, data: dict[str, Any]) -> None:
+        by = _by(data) if data.get("by") else ""
+        self._line(at, node, "running", f"{data.get('status', '')} {by} {data.get('reason') or ''}".replace("_", " "))
+
     def _on_PauseRequested(self, at: float, node: str, data: dict[str, Any]) -> None:
         self._line(at, "the run", "paused", _by(data))
 
@@ -181,7 +194,13 @@ class Timeline:
         self._line(at, node, "running", f"another retry policy {_by(data)}")
 
     def _on_PatchApplied(self, at: float, node: str, data: dict[str, Any]) -> None:
-        self._line(at, "the run", "running", f"patched {_by(data)}")
+        self._line(at, "the run", "running", f"patched {_author(data)}")
+
+    def _on_PatchProposed(self, at: float, node: str, data: dict[str, Any]) -> None:
+        self._line(at, "the run", "waiting", f"patch proposed {_author(data)}")
+
+    def _on_PatchRefused(self, at: float, node: str, data: dict[str, Any]) -> None:
+        self._line(at, "the run", "failed", f"patch refused {_author(data)}")
 
     def _is_hidden(self, node: str) -> bool:
         """True inside an item of a large map."""
@@ -204,6 +223,11 @@ class Timeline:
         room = max(width() - len(start) - 11, 20) if width() else 0
         end = cut(clean(text.strip()), room)
         print(f"{start}{colour(f'{state:<9}', state)}  {end}".rstrip(), flush=True)
+
+
+def _author(data: dict[str, Any]) -> str:
+    author = data.get("by")
+    return f"by {author['name']}" if isinstance(author, dict) and "name" in author else ""
 
 
 def _by(data: dict[str, Any]) -> str:

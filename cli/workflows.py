@@ -108,7 +108,7 @@ def versions(connection: Connection, options: Any) -> int:
 
 def tag(connection: Connection, options: Any) -> int:
     """`aob workflow tag`."""
-    version = _hash(connection, options.name, options.version)
+    version = version_hash(connection, options.name, options.version)
     moved = connection.call("PUT", f"/workflows/{quote(options.name)}/tags/{quote(options.tag)}", {"version": version})
     if options.json:
         document(moved)
@@ -117,7 +117,7 @@ def tag(connection: Connection, options: Any) -> int:
     return DONE
 
 
-def _hash(connection: Connection, name: str, version: str) -> str:
+def version_hash(connection: Connection, name: str, version: str) -> str:
     """The hash of a version that is given as a number, a tag or a hash."""
     if version.startswith("sha256:"):
         return version
@@ -175,7 +175,9 @@ def _lines(connection: Connection, name: str) -> list[str]:
 
 
 def node_types(connection: Connection, options: Any) -> int:
-    """`aob node-types`."""
+    """`aob node-types [TYPE]`."""
+    if options.type is not None:
+        return _node_type(connection.get(f"/node-types/{quote(options.type)}"), options)
     page = connection.get("/node-types")
     if options.json:
         document(page)
@@ -186,3 +188,34 @@ def node_types(connection: Connection, options: Any) -> int:
     ]
     table(rows, ["TYPE", "KIND", "PORTS", "HELP"])
     return DONE
+
+
+def _node_type(one: Any, options: Any) -> int:
+    """`aob node-types TYPE`: what it does, its config, examples and errors."""
+    if options.json:
+        document(one)
+        return DONE
+    print(f"{clean(one['name'])}: {clean(one['title'])} ({clean(one['kind'])})\n\n{clean(one['help'])}\n")
+    print(f"Ports: {clean(', '.join(one['ports']))}\n")
+    schema = one["config_schema"]
+    required = set(schema.get("required", ()))
+    rows = [
+        [name, "yes" if name in required else "", _type_of(part), part.get("description") or part.get("title") or ""]
+        for name, part in schema.get("properties", {}).items()
+    ]
+    table(rows, ["CONFIG", "REQUIRED", "TYPE", "WHAT"])
+    for example in one.get("examples", ()):
+        print(f"\n{clean(example['title'])}:")
+        for line in json.dumps(example["config"], indent=2, ensure_ascii=False).split("\n"):
+            print(clean(line))
+        print(f"gives {clean(json.dumps(example['result'], ensure_ascii=False))} by the port {clean(example['port'])}")
+    print()
+    table([[note["code"], note["meaning"], note["hint"]] for note in one.get("errors", ())], ["ERROR", "MEANING", "HINT"])
+    return DONE
+
+
+def _type_of(schema: Any) -> str:
+    if "enum" in schema:
+        return " | ".join(str(one) for one in schema["enum"])
+    kind = schema.get("type", "any JSON")
+    return " or ".join(kind) if isinstance(kind, list) else str(kind)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Any
 
 import grimp
 
 from workflows.core.document import DOCUMENT_SCHEMA, DocumentLimits
-from workflows.core.functions import FUNCTIONS
-from workflows.nodes.registry import NodeType, node_types
+from workflows.core.language import callables
+from workflows.nodes.reading import rows
+from workflows.nodes.registry import COMMON_ERRORS, TASK_ERRORS, NodeType, node_types
 
 HERE = Path(__file__).parent
 PACKAGES = ("cli", "embedded", "aob_web", "worker", "runs", "workflows")
@@ -30,14 +30,17 @@ def reference() -> str:
     lines.append("## Node types\n")
     for node_type in node_types().values():
         lines += _node_type(node_type)
+    lines += _common_errors()
     lines.append("## Functions in expressions\n")
-    lines.append("Beside CEL's standard library, its strings, math, encoders, bindings and optional extensions.\n")
+    lines.append(
+        "CEL's operators, strings, math, encoders, bindings and optional extensions are there; these are most used.\n"
+    )
     lines.append("| function | meaning | example | gives |\n| --- | --- | --- | --- |")
-    for function in FUNCTIONS:
+    for function in callables():
         result = json.dumps(function.result, ensure_ascii=False).replace("|", "\\|")
         example = function.example.replace("|", "\\|")
-        parameters = ", ".join(function.parameters)
-        lines.append(f"| `{function.name}({parameters})` | {function.help} | `{example}` | `{result}` |")
+        called = function.signature if function.on is None else f"{function.on}.{function.signature}"
+        lines.append(f"| `{called}` | {function.help} | `{example}` | `{result}` |")
     lines.append("\n## Limits of a document\n\n| limit | default | setting |\n| --- | --- | --- |")
     limits = DocumentLimits()
     for name in DocumentLimits.__struct_fields__:
@@ -50,19 +53,27 @@ def _node_type(node_type: NodeType) -> list[str]:
     ports = ", ".join(f"`{port}`" for port in (*node_type.ports, "error"))
     facts = f"Kind: {node_type.kind}. Ports: {ports}."
     if node_type.is_task:
-        facts += f" Retry: {node_type.retry}. Timeout: {node_type.timeout:g} s."
+        timeout = f"{node_type.timeout:g} s" if node_type.timeout is not None else "none of its own"
+        facts += f" Retry: {node_type.retry}. Timeout: {timeout}."
     lines.append(facts + "\n")
-    properties: dict[str, Any] = node_type.config_schema.get("properties", {})
-    lines.append("| config | required | read as | what |\n| --- | --- | --- | --- |")
-    for name, schema in properties.items():
-        required = "yes" if name in node_type.config_schema.get("required", []) else ""
-        part = node_type.parts.get(name, "template")
-        what = " ".join(filter(None, (schema.get("title", ""), schema.get("description", ""))))
-        if "default" in schema:
-            what += f" (default `{json.dumps(schema['default'])}`)"
-        lines.append(f"| `{name}` | {required} | {part} | {what.strip()} |")
+    lines.append("| config | type | required | read as | what |\n| --- | --- | --- | --- | --- |")
+    for row in rows(node_type):
+        required = "yes" if row.required else ""
+        default = f" (default `{json.dumps(row.default)}`)" if row.has_default else ""
+        kind = row.kind.replace("|", "\\|")
+        lines.append(f"| `{row.path}` | {kind} | {required} | {row.read_as} | {row.text}{default} |")
     lines.append("\n```json\n" + json.dumps({"type": node_type.name, "config": node_type.example}, indent=2) + "\n```\n")
+    if node_type.errors:
+        lines.append("| error | what happened | what to do |\n| --- | --- | --- |")
+        lines += [f"| `{note.code}` | {note.meaning} | {note.hint} |" for note in node_type.errors]
+        lines.append("")
     return lines
+
+
+def _common_errors() -> list[str]:
+    lines = ["### Errors of every node\n", "| error | what happened | what to do |\n| --- | --- | --- |"]
+    lines += [f"| `{note.code}` | {note.meaning} | {note.hint} |" for note in (*TASK_ERRORS, *COMMON_ERRORS)]
+    return [*lines, ""]
 
 
 def modules() -> str:

@@ -46,9 +46,9 @@ class Console:
             with contextlib.suppress(OSError, ValueError):
                 self._write(f"  {hint}")
 
-    def welcome(self, *, url: str, seconds: float, account: dict[str, Any], client_file: str) -> None:
+    def welcome(self, *, url: str, seconds: float, account: dict[str, Any], client_file: str, models: str) -> None:
         """The system is ready: where it is, how to sign in, what to try. Secrets are shown whatever the mode,
-        because they are shown only once."""
+        because they are shown only once. `models` is what to say about those of agents."""
         password, token = account.get("password"), account.get("token")
         if self.mode == "json":
             self.say("ready", f"AOB is ready: {url}", url=url, seconds=round(seconds, 1), **account)
@@ -67,6 +67,8 @@ class Console:
                 f"  Try: {_client()} run start examples/access-log/workflow.json"
                 " --inputs examples/access-log/inputs.json --follow"
             )
+            if models:
+                lines.append(models)
             lines.append("  Ctrl-C stops everything.\n")
         with contextlib.suppress(OSError, ValueError):
             for line in lines:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 
@@ -12,13 +13,16 @@ from dataclasses import dataclass
 class ProcessSpec:
     """One child: how it is started, on which plane, and whether it is ready only when GET /healthz answers.
 
-    Every child shows its progress by touching `run/<name>.alive` in the data directory.
+    One that is not trusted gets neither the addresses of the services nor the installation's secret (hazard S2).
+
+    Every child shows its progress by writing its number to `run/<name>.alive` in the data directory.
     """
 
     name: str
     argv: Sequence[str]
     plane: str = "control"
     serves: bool = False
+    trusted: bool = True
 
 
 FRONTS = max(1, min(int(os.environ.get("AOB_FRONT_PROCESSES", "0")) or os.cpu_count() or 1, 8))
@@ -27,19 +31,52 @@ FRONTS = max(1, min(int(os.environ.get("AOB_FRONT_PROCESSES", "0")) or os.cpu_co
 FRONT_NAMES = ("front", *(f"front-{number}" for number in range(2, FRONTS + 1)))
 
 SPECS = tuple(
-    ProcessSpec(name, (sys.executable, "-m", "aob_web.processes", name), plane, serves=name in FRONT_NAMES)
+    ProcessSpec(
+        name,
+        (sys.executable, "-m", "aob_web.processes", name),
+        plane,
+        serves=name in FRONT_NAMES,
+        trusted=name != "agent-runner",
+    )
     for name, plane in (
         *((name, "control") for name in FRONT_NAMES),
         ("web", "control"),
         ("coordinator", "control"),
         ("sweeper", "control"),
         ("worker-runner", "runner"),
-        ("worker-agent", "agent"),
+        ("agent-runner", "agent"),
     )
 )
 
-STOP_ORDER = (FRONT_NAMES, ("web",), ("worker-runner", "worker-agent"), ("coordinator",), ("sweeper",))
+SECRETS = frozenset(
+    {"DATABASE_URL", "REDIS_URL", "CELERY_BROKER_URL", "AOB_STORAGE_URL", "AOB_SECRET_KEY", "AOB_EMAIL_URL"}
+)
+"""What only trusted processes have in their environment."""
+
+MODELS = re.compile(r"(OPENAI|ANTHROPIC)_API_KEY|OLLAMA_BASE_URL|AOB_LLM_[A-Z0-9_]+_URL")
+"""Variables of which one at least must be set for agents to have a language model to talk to."""
+
+SCRIPTED = "AOB_SCRIPTED_URL"
+"""Where the scripted provider is, for those who try agents without a key."""
+
+STOP_ORDER = (("agent-runner",), FRONT_NAMES, ("web",), ("worker-runner",), ("coordinator",), ("sweeper",))
 """First who takes work in, then who does it, last who writes it down; the others come after these."""
+
+
+def hint_about_models(environ: Mapping[str, str]) -> str:
+    """What to tell who starts AOB with no language model for its agents; nothing where there is one."""
+    if any(MODELS.fullmatch(name) and value for name, value in environ.items()):
+        return ""
+    if environ.get(SCRIPTED):
+        where = environ[SCRIPTED]
+        return f"  Agents have the scripted provider at {where}: it answers from a script and is no language model."
+    python = os.path.relpath(sys.executable)
+    return (
+        "  Agents have no language model yet. Stop, and start with a key: OPENAI_API_KEY=… make up; or with\n"
+        "  ANTHROPIC_API_KEY or OLLAMA_BASE_URL. To try agents without one there is a script that is no language model:\n"
+        f"  {sys.executable if python.startswith('..') else python} -m worker.agent.scripted --port 8123, and start with"
+        " AOB_SCRIPTED_URL=http://127.0.0.1:8123"
+    )
 
 
 def plane_cpus(plane: str, available: Sequence[int]) -> frozenset[int]:

@@ -21,7 +21,7 @@ from embedded.ports import ANY, check_port, healthy, listens
 from embedded.postgres import Postgres
 from embedded.process import end_orphan, identity, kill_all, last_lines, rotate, spawn, stop
 from embedded.redis import Redis
-from embedded.specs import SPECS, STOP_ORDER, ProcessSpec, plane_cpus
+from embedded.specs import SECRETS, SPECS, STOP_ORDER, ProcessSpec, hint_about_models, plane_cpus
 
 ROOT = Path(__file__).resolve().parent.parent
 SILENT_SECONDS = 30.0
@@ -59,6 +59,8 @@ class Child:
     comeback: Comeback
     process: subprocess.Popen[bytes] | None = None
     ready: bool = False
+    predecessor: subprocess.Popen[bytes] | None = None
+    """Has grown too large: works until `process` is ready, then ends with what it has begun (aob_web/lifesign.py)."""
 
 
 class Supervisor:
@@ -161,6 +163,7 @@ class Supervisor:
                 seconds=time.monotonic() - self._began,
                 account={name: account.get(name) for name in ("username", "password", "token")},
                 client_file=str(self.home / "client.json"),
+                models=hint_about_models(self._environ),
             )
 
     def _end_orphans(self) -> None:
@@ -228,10 +231,14 @@ class Supervisor:
         return account
 
     def _spawn(self, child: Child) -> None:
-        (self.home / "run" / f"{child.spec.name}.alive").unlink(missing_ok=True)
+        for sign in ("alive", "grown"):
+            (self.home / "run" / f"{child.spec.name}.{sign}").unlink(missing_ok=True)
         cpus = plane_cpus(child.spec.plane, sorted(os.sched_getaffinity(0)))
         with homes.open_log(self.home, child.spec.name) as log:
-            child.process = spawn(child.spec.argv, env=self.environment(), output=log, cpus=cpus)
+            environment = self.environment()
+            if not child.spec.trusted:
+                environment = {name: value for name, value in environment.items() if name not in SECRETS}
+            child.process = spawn(child.spec.argv, env=environment, output=log, cpus=cpus)
         child.comeback.started = time.monotonic()
         child.ready = False
 
@@ -261,7 +268,7 @@ class Supervisor:
             time.sleep(0.05)
 
     def _has_become_ready(self, child: Child) -> bool:
-        if child.ready or not (self.home / "run" / f"{child.spec.name}.alive").exists():
+        if child.ready or not self._shows(child, "alive"):
             return False
         if not child.spec.serves:
             return True
@@ -304,6 +311,13 @@ class Supervisor:
         if child.process.poll() is None:
             if self._has_become_ready(child):
                 self._tell_ready(child)
+                if child.predecessor is not None:
+                    child.predecessor.terminate()
+            if self._wants_a_successor(child):
+                self.console.say("note", f"{name} has grown; another takes over", name=name)
+                child.predecessor = child.process
+                self._spawn(child)
+                return True
             if not self._is_silent(child, now):
                 return False
             self.console.say(
@@ -318,6 +332,23 @@ class Supervisor:
         for line in last_lines(self.home / "log" / f"{name}.log", count=3):
             self.console.say("problem", f"  {name}: {line}", name=name)
         return False
+
+    def _wants_a_successor(self, child: Child) -> bool:
+        """Whether it does. While its own predecessor has something to finish it goes on: there are never three."""
+        if child.predecessor is not None:
+            if child.predecessor.poll() is None:
+                return False
+            stop(child.predecessor)
+            child.predecessor = None
+        return child.ready and self._shows(child, "grown")
+
+    def _shows(self, child: Child, sign: str) -> bool:
+        """Whether this very process, and none before it, has written this sign."""
+        try:
+            text = (self.home / "run" / f"{child.spec.name}.{sign}").read_text()
+        except OSError:
+            return False
+        return child.process is not None and text == str(child.process.pid)
 
     def _watch_services(self, now: float) -> bool:
         """True when a service was started again."""
@@ -411,12 +442,12 @@ class Supervisor:
         named = [[child for child in running if child.spec.name in names] for names in STOP_ORDER]
         rest = [child for child in running if not any(child in group for group in named)]
         for group in (*named, rest):
-            for child in group:
-                if child.process is not None and child.process.poll() is None:
-                    child.process.terminate()
-            for child in group:
-                if child.process is not None:
-                    _try(lambda process=child.process: stop(process), self.console)  # type: ignore[misc]
+            processes = [one for child in group for one in (child.predecessor, child.process) if one is not None]
+            for process in processes:
+                if process.poll() is None:
+                    process.terminate()
+            for process in processes:
+                _try(lambda process=process: stop(process), self.console)  # type: ignore[misc]
         if self._services is not None:
             _try(lambda: self._web_socket().unlink(missing_ok=True), self.console)
             _try(self._services.stop, self.console)

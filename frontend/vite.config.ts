@@ -13,7 +13,7 @@ export default defineConfig({
     cssCodeSplit: false,
     chunkSizeWarningLimit: 2_000,
     rollupOptions: {
-      input: { editor: "src/editor/main.tsx", run: "src/run/main.tsx" },
+      input: { editor: "src/editor/main.tsx", run: "src/run/main.ts" },
       output: {
         entryFileNames: "[name].js",
         chunkFileNames: "[name].js",

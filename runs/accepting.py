@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 import psycopg
@@ -21,7 +21,7 @@ from runs.bells import bells
 from runs.blobs import StorageUnavailable
 from runs.coordinator import EVENTS_PER_BATCH, EVENTS_PER_TURN
 from runs.core.advance import advance
-from runs.core.ids import time_id
+from runs.core.ids import is_among, time_id
 from runs.errors import RunError, Unavailable
 from runs.irs import NotUnderstood, ir_of
 from runs.leases import Leased
@@ -43,13 +43,16 @@ _log = logging.getLogger(__name__)
 
 
 class StartRequest(msgspec.Struct, frozen=True):
-    """One start. `workflow` is a document, `name` or `name@tag`; `key` an Idempotency-Key."""
+    """One start. `workflow` is a document, `name` or `name@tag`; `key` an Idempotency-Key, `by` who starts it."""
 
     workflow: Any
     inputs: Any
     priority: str = "medium"
     labels: Mapping[str, str] = {}
     key: str | None = None
+    by: str | None = None
+    max_agents: int | None = None
+    """Fewer agents than the workflow allows; 0 for what an agent starts itself."""
 
     def fingerprint(self) -> str:
         """What makes two requests the same one."""
@@ -65,6 +68,17 @@ class Started(msgspec.Struct):
     @property
     def created(self) -> bool:
         return self.change is not None
+
+
+class _Meant(NamedTuple):
+    """What a name means now: a version, and in an experiment another one for a share of the runs, in per cent."""
+
+    version: str
+    variant: str | None = None
+    share: int = 0
+
+    def of(self, run_id: str) -> str:
+        return self.variant if self.variant is not None and is_among(run_id, self.share) else self.version
 
 
 class _Chance:
@@ -129,7 +143,7 @@ def start_many(requests: Sequence[StartRequest], *, run_ahead: bool = True) -> l
     return [outcome for outcome in outcomes if outcome is not None]
 
 
-def _look_up(requests: Sequence[StartRequest]) -> tuple[int, dict[str, str]]:
+def _look_up(requests: Sequence[StartRequest]) -> tuple[int, dict[str, _Meant]]:
     """The database's time, and the versions that the requests' names mean, in one statement."""
     wanted = {request.workflow for request in requests if isinstance(request.workflow, str)}
     parts = [name.partition("@") for name in wanted if "\0" not in name]
@@ -139,12 +153,12 @@ def _look_up(requests: Sequence[StartRequest]) -> tuple[int, dict[str, str]]:
             {"name": [name for name, _, _ in parts], "tag": [tag or LATEST for _, _, tag in parts]},
         )
         rows = cursor.fetchall()
-    found = {(name, tag): version for _, name, tag, version in rows if version is not None}
+    found = {(name, tag): _Meant(version, *variant) for _, name, tag, version, *variant in rows if version is not None}
     versions = {f"{name}{at}{tag}": found.get((name, tag or LATEST)) for name, at, tag in parts}
-    return rows[0][0], {name: version for name, version in versions.items() if version is not None}
+    return rows[0][0], {name: meant for name, meant in versions.items() if meant is not None}
 
 
-def _prepare(request: StartRequest, versions: Mapping[str, str], now: int, *, max_events: int) -> Change:
+def _prepare(request: StartRequest, versions: Mapping[str, _Meant], now: int, *, max_events: int) -> Change:
     """The new run in memory, its pure part run ahead as far as `max_events` go. Raises AobError."""
     if request.priority not in PRIORITIES:
         raise RunError(
@@ -157,8 +171,10 @@ def _prepare(request: StartRequest, versions: Mapping[str, str], now: int, *, ma
         check(request.inputs)
     except AobError as error:
         raise RunError(error.code, error.message, f"/inputs{error.pointer or ''}", error.hint) from None
+    name = new_id()
     if isinstance(request.workflow, str):
-        version = versions.get(request.workflow) or resolve(request.workflow)
+        meant = versions.get(request.workflow)
+        version = meant.of(name) if meant is not None else resolve(request.workflow)
     elif isinstance(request.workflow, dict):
         version = require_version(request.workflow)
     else:
@@ -169,11 +185,32 @@ def _prepare(request: StartRequest, versions: Mapping[str, str], now: int, *, ma
         raise Unavailable(error.code, f"{error}.", hint="A newer process can start it; try again.") from None
     inputs = checked_inputs(ir, {} if request.inputs is None else request.inputs)
     birth = Birth(encode(dict(request.labels))) if request.labels else Birth()
-    return _run_ahead(new_id(), ir, inputs, now, PRIORITIES[request.priority], birth, max_events)
+    return _run_ahead(
+        name,
+        ir,
+        inputs,
+        now,
+        PRIORITIES[request.priority],
+        birth,
+        agents=request.max_agents,
+        by=request.by,
+        max_events=max_events,
+    )
 
 
-def _run_ahead(name: str, ir: WorkflowIR, inputs: Any, now: int, priority: int, birth: Birth, max_events: int) -> Change:
-    change, values = new_run(name, ir, inputs, now=now, priority=priority, birth=birth)
+def _run_ahead(
+    name: str,
+    ir: WorkflowIR,
+    inputs: Any,
+    now: int,
+    priority: int,
+    birth: Birth,
+    *,
+    agents: int | None,
+    by: str | None,
+    max_events: int,
+) -> Change:
+    change, values = new_run(name, ir, inputs, now=now, priority=priority, agents=agents, birth=birth, by=by)
     if max_events > 0:
         try:
             advance(change.held.state, ir_of, values, change.events, at=now, max_events=max_events)
@@ -181,7 +218,7 @@ def _run_ahead(name: str, ir: WorkflowIR, inputs: Any, now: int, priority: int, 
             # A defect of ours, or a database that went away: the run is accepted as it is, and the coordinator,
             # which knows what to do with such runs, takes it up.
             _log.exception("Run %s cannot run ahead", name)
-            change, values = new_run(name, ir, inputs, now=now, priority=priority, birth=birth)
+            change, values = new_run(name, ir, inputs, now=now, priority=priority, agents=agents, birth=birth, by=by)
     change.values = values.new
     return change
 

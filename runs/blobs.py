@@ -129,6 +129,25 @@ def read(name: str) -> Iterator[bytes]:
     return _decompressed(name, file, close=True)
 
 
+def window(name: str, start: int, length: int) -> bytes:
+    """Some bytes of a blob, for showing them. Raises BlobError, StorageUnavailable.
+
+    Not checked against its name, as that would take reading all of it; downloads are.
+    """
+    data = _row(name)
+    if data is not None:
+        return data[start : start + length]
+    found = bytearray()
+    place = 0
+    for chunk in _decompressed(name, _open(name), close=True):
+        if place + len(chunk) > start:
+            found += chunk[max(start - place, 0) : start + length - place]
+        place += len(chunk)
+        if place >= start + length:
+            break
+    return bytes(found)
+
+
 def fetch(name: str) -> bytes:
     """All bytes of a value's blob, for the core. Raises MissingValue, StorageUnavailable."""
     try:

@@ -9,6 +9,7 @@ from runs.queries import MAX_PAGE, value_at
 from workflows.core.errors import AobError
 
 STATUSES = ("open", "replayed", "discarded")
+MAX_NUMBER = 2**63 - 1
 _COLUMNS = (
     "id, run_id::text, workflow, node, type, attempts, error, created_at, status, replayed_as::text, input_seq, reason"
 )
@@ -18,8 +19,25 @@ class DeadLetterError(AobError):
     """A dead letter that is unknown or dealt with already."""
 
 
-def dead_letters(*, status: str | None = "open", limit: int = 50, cursor: str | None = None) -> dict[str, Any]:
-    """A page of dead letters, the newest first."""
+MOST_LOOKED_AT = 50_000
+BATCH = 5_000
+COUNTED = 100
+MAX_FILTER = 200
+
+
+def dead_letters(
+    *,
+    status: str | None = "open",
+    workflow: str | None = None,
+    node_type: str | None = None,
+    code: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
+) -> dict[str, Any]:
+    """A page of dead letters, the newest first; `code` is the code of their error.
+
+    Of a filter that fits few, at most MOST_LOOKED_AT are looked at; then `complete` is false, and `next` goes on.
+    """
     if status is not None and status not in STATUSES:
         raise DeadLetterError(
             "status_unknown", f"{status[:40]!r} is no status.", "/status", f"Use {', '.join(STATUSES)}."
@@ -27,16 +45,46 @@ def dead_letters(*, status: str | None = "open", limit: int = 50, cursor: str | 
     if cursor is not None and not (cursor.isascii() and cursor.isdigit() and len(cursor) < 19):
         raise DeadLetterError("cursor_invalid", "This cursor was not given by a list.", "/cursor")
     size = max(1, min(limit, MAX_PAGE))
-    with db.transaction() as database:
-        rows = database.execute(
-            f"SELECT {_COLUMNS} FROM dead_letter WHERE (%(status)s::text IS NULL OR status = %(status)s)"
-            " AND (%(cursor)s::bigint IS NULL OR id < %(cursor)s) ORDER BY id DESC LIMIT %(size)s",
-            {"status": status, "cursor": cursor, "size": size + 1},
+    fits = {"workflow": workflow, "type": node_type, "error ->> 'code'": code}
+    wanted = {name: text[:MAX_FILTER] for name, text in fits.items() if text}
+    below = MAX_NUMBER if cursor is None else int(cursor)
+    batch = BATCH if wanted else size + 1
+    found: list[Any] = []
+    looked_at = 0
+    while True:
+        rows, number, last = _look(status, wanted, below, batch)
+        found += rows
+        looked_at += number
+        if len(found) > size or number < batch:
+            following = str(found[size - 1][0]) if len(found) > size else None
+            return {"items": [_view(row) for row in found[:size]], "next": following, "complete": True}
+        below = last
+        if looked_at >= MOST_LOOKED_AT:
+            return {"items": [_view(row) for row in found], "next": str(below), "complete": False}
+
+
+def _look(status: str | None, wanted: dict[str, str], below: int, size: int) -> tuple[list[Any], int, int]:
+    """One walk down the index (status, id), or the primary key, that ends at `size` rows; of these those that fit."""
+    by_status = "" if status is None else "status = %(status)s AND "
+    fits = " AND ".join(f"{name} = %(fit{place})s" for place, name in enumerate(wanted)) or "true"
+    with db.transaction() as cursor:
+        rows = cursor.execute(
+            f"WITH batch AS MATERIALIZED (SELECT * FROM dead_letter WHERE {by_status}id < %(below)s ORDER BY id DESC"
+            f" LIMIT {size:d}) SELECT seen.number, seen.last, letter.* FROM"
+            " (SELECT count(*) AS number, coalesce(min(id), 0) AS last FROM batch) seen"
+            f" LEFT JOIN (SELECT {_COLUMNS} FROM batch WHERE {fits}) letter ON true ORDER BY letter.id DESC",
+            {"status": status, "below": below} | {f"fit{place}": text for place, text in enumerate(wanted.values())},
         ).fetchall()
-    return {
-        "items": [_view(row) for row in rows[:size]],
-        "next": str(rows[size - 1][0]) if len(rows) > size else None,
-    }
+    return [row[2:] for row in rows if row[2] is not None], rows[0][0], rows[0][1]
+
+
+def open_count() -> int:
+    """How many wait to be dealt with, COUNTED at most."""
+    with db.transaction() as cursor:
+        row = cursor.execute(
+            f"SELECT count(*) FROM (SELECT 1 FROM dead_letter WHERE status = 'open' LIMIT {COUNTED}) few"
+        ).fetchone()
+    return int(row[0]) if row else 0
 
 
 def dead_letter(number: int) -> dict[str, Any]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from celery import Celery
 
 EXECUTE = "aob.execute"
+AGENT_PLANE = "agent"
 PRIORITY_NAMES = ("high", "medium", "low")
 BATCH = 200
 RING_AGAIN_SECONDS = 10.0
@@ -64,10 +65,9 @@ def celery_app() -> Celery:
     return app
 
 
-def queue_name(plane: str, priority: int) -> str:
-    """`node.jobs.high|medium|low` for the runner plane, `agent.jobs.*` for agents."""
-    prefix = "agent.jobs" if plane == "agent" else "node.jobs"
-    return f"{prefix}.{PRIORITY_NAMES[priority]}"
+def queue_name(priority: int) -> str:
+    """`node.jobs.high|medium|low`."""
+    return f"node.jobs.{PRIORITY_NAMES[priority]}"
 
 
 def ring_ids(batches: dict[tuple[str, int], list[int]]) -> None:
@@ -78,12 +78,15 @@ def ring_ids(batches: dict[tuple[str, int], list[int]]) -> None:
     from kombu.exceptions import KombuError
 
     for (plane, priority), ids in batches.items():
+        if plane == AGENT_PLANE:
+            # Runners of agents ask by HTTP, from wherever they are.
+            continue
         for start in range(0, len(ids), BATCH):
             if time.monotonic() < _quiet_until:
                 return
             try:
                 celery_app().send_task(
-                    EXECUTE, args=[ids[start : start + BATCH]], queue=queue_name(plane, priority), retry=False
+                    EXECUTE, args=[ids[start : start + BATCH]], queue=queue_name(priority), retry=False
                 )
             except (KombuError, OSError) as error:
                 _quiet_until = time.monotonic() + 1

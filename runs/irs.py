@@ -15,6 +15,7 @@ from workflows.core.problems import DocumentInvalid
 from workflows.core.strictjson import decode
 
 _strange: dict[str, NotUnderstood] = {}
+_made: dict[str, WorkflowIR] = {}
 
 
 class NotUnderstood(Exception):
@@ -23,9 +24,18 @@ class NotUnderstood(Exception):
     code = "version_not_understood"
 
 
+def keep(version: str, ir: WorkflowIR) -> None:
+    """Spares this process the compilation of a version that it has just made and saved."""
+    _made[version] = ir
+    ir_of(version)
+    _made.pop(version, None)
+
+
 @lru_cache(maxsize=256)
 def ir_of(version: str) -> WorkflowIR:
     """The IR of a version. Raises AobError `version_unknown`, NotUnderstood."""
+    if version in _made:
+        return _made[version]
     if version in _strange:
         raise _strange[version]
     with db.transaction() as cursor:

@@ -1,12 +1,14 @@
-"""The tables of runs. The log is the truth (law 2); run, snapshot, task and dead letter are projections.
+"""The tables of runs. The log is the truth (law 2); run, snapshot, task, dead letter and ticket are projections.
 
 The hot path writes them with the statements in `runs/sql`; the models are for pages, admin and migrations.
 """
 
 from __future__ import annotations
 
+from django.contrib.postgres.fields import ArrayField
 from django.db import models
-from django.db.models.functions import Now
+from django.db.models import Value
+from django.db.models.functions import Cast, Coalesce, Now
 
 PRIORITIES = {"high": 0, "medium": 1, "low": 2}
 STATUSES = ("queued", "running", "waiting", "paused", "completed", "failed", "cancelled", "timed_out")
@@ -151,6 +153,135 @@ class DeadLetter(models.Model):
         ordering = ["-id"]
         constraints = [models.UniqueConstraint(fields=["run_id", "seq"], name="dead_letter_once")]
         indexes = [models.Index(fields=["status", "-id"], name="dead_letter_status")]
+
+
+class RunPatch(models.Model):
+    """A patch of a run and how it stands; what it says stands in the events `first_seq` and `last_seq`."""
+
+    pk = models.CompositePrimaryKey("run_id", "id")
+    run_id = models.UUIDField()
+    id = models.UUIDField(db_index=True)
+    status = models.CharField(max_length=16)
+    first_seq = models.IntegerField()
+    last_seq = models.IntegerField()
+
+    class Meta:
+        db_table = "run_patch"
+        indexes = [
+            models.Index(
+                fields=["status", "run_id"], name="run_patch_pending", condition=models.Q(status="pending_review")
+            ),
+        ]
+
+
+class AgentSpend(models.Model):
+    """What agents used or reserved on a day (UTC): of one workflow, or of all where the name is empty."""
+
+    pk = models.CompositePrimaryKey("day", "workflow")
+    day = models.DateField()
+    workflow = models.CharField(max_length=128)
+    tokens = models.BigIntegerField()
+    cost = models.BigIntegerField(help_text="Millionths of a US dollar.")
+
+    class Meta:
+        db_table = "agent_spend"
+
+
+class AgentSwitch(models.Model):
+    """That the operator has stopped all agents; no row while they work."""
+
+    id = models.SmallIntegerField(primary_key=True, default=1)
+    by = models.TextField()
+    reason = models.TextField(blank=True)
+    at = models.DateTimeField(db_default=Now())
+
+    class Meta:
+        db_table = "agent_switch"
+
+
+class Ticket(models.Model):
+    """A question to people that a run asked, as its log says; written with the events that open, change and decide it.
+
+    A patch that waits for review is one, of kind `patch` and with the patch's id; that of a workflow has no run and no
+    seq, and stands as its patch does. `seq` is the event that opened a ticket, with all that it asks. `assignees` holds
+    ANYONE where everybody may decide; `answered` are those who have, `away` who handed their part to others, `not_by` who
+    may not. `claimed_by` looks at it, which keeps nobody else from deciding. `bulk` says that it may be decided together
+    with others. Lists walk `ticket_open`, `ticket_closed` or `ticket_newest`.
+    """
+
+    ANYONE = "*"
+
+    id = models.UUIDField(primary_key=True)
+    run_id = models.UUIDField(null=True)
+    seq = models.IntegerField(null=True)
+    node = models.TextField(null=True)
+    kind = models.CharField(max_length=12)
+    workflow = models.CharField(max_length=128)
+    title = models.TextField()
+    assignees = ArrayField(models.TextField())
+    answered = ArrayField(models.TextField(), default=list)
+    away = ArrayField(models.TextField(), default=list, db_default=[])
+    claimed_by = models.TextField(null=True)
+    bulk = models.BooleanField(default=False, db_default=False)
+    not_by = models.TextField(null=True)
+    status = models.CharField(max_length=10, default="open")
+    priority = models.SmallIntegerField()
+    due_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField()
+    decided_at = models.DateTimeField(null=True)
+    decided_by = models.TextField(null=True)
+    reason = models.TextField(null=True)
+
+    class Meta:
+        db_table = "ticket"
+        ordering = ["-created_at", "-id"]
+        indexes = [
+            models.Index(
+                Coalesce("due_at", Cast(Value("infinity"), models.DateTimeField())), "id",
+                name="ticket_open", condition=models.Q(status="open"),
+            ),
+            models.Index(fields=["-decided_at", "-id"], name="ticket_closed", condition=~models.Q(status="open")),
+            models.Index(fields=["-created_at", "-id"], name="ticket_newest"),
+            models.Index(fields=["run_id"], name="ticket_run"),
+        ]  # fmt: skip
+
+    def __str__(self) -> str:
+        return self.title
+
+
+class TicketMessage(models.Model):
+    """That people are to be told of what happened to a ticket: one row for each event of which they are.
+
+    Written with the event, so that it is told of exactly what was committed. `next_at` is when it is tried (again).
+    """
+
+    DUE, DONE, VOID, GIVEN_UP = "due", "done", "void", "given_up"
+
+    run_id = models.UUIDField()
+    ticket = models.UUIDField()
+    seq = models.IntegerField()
+    kind = models.CharField(max_length=12)
+    created_at = models.DateTimeField(db_default=Now())
+    state = models.CharField(max_length=10, default=DUE, db_default=DUE)
+    attempts = models.IntegerField(default=0, db_default=0)
+    next_at = models.DateTimeField(db_default=Now())
+    error = models.TextField(null=True)
+    arranged = models.BooleanField(
+        default=False, db_default=False, help_text="Whether its posts to webhooks have been written."
+    )
+
+    class Meta:
+        db_table = "ticket_message"
+        ordering = ["-id"]
+        constraints = [models.UniqueConstraint(fields=["ticket", "seq"], name="ticket_message_once")]
+        indexes = [
+            models.Index(fields=["next_at", "id"], name="ticket_message_due", condition=models.Q(state="due")),
+            models.Index(fields=["run_id"], name="ticket_message_run"),
+            models.Index(fields=["id"], name="ticket_message_fresh", condition=models.Q(arranged=False)),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.ticket}"
 
 
 class Blob(models.Model):

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 
@@ -15,10 +13,11 @@ from runs.blobs import fetch
 from runs.core import paths
 from runs.core.events import ERRORS, Event
 from runs.core.scope import instant
-from runs.core.state import State, public_status
+from runs.core.state import State, Ticket, public_status
+from runs.core.tickets import audience
 from runs.core.values import MissingValue, Values, get
-from runs.errors import RunError, is_id, unknown_run
-from runs.models import STATUSES
+from runs.errors import is_id, unknown_run
+from runs.lines import brief
 from runs.store import Birth, Change, Held, RunRow, StateCache, events_of, load_states
 from workflows.core.errors import AobError
 
@@ -26,28 +25,32 @@ MAX_PAGE = 500
 PRIORITY_NAMES = ("high", "medium", "low")
 TERMINAL_STATUSES = frozenset({"completed", "failed", "cancelled", "timed_out"})
 
-_COLUMNS = (
+COLUMNS = (
     "id::text, workflow, version, status, priority, labels, parent::text, parent_node, forked_from::text, created_at,"
     " ended_at, last_seq, error"
 )
 
 
-def run(run_id: str) -> dict[str, Any]:
-    """One run with inputs, output and what it waits for. Raises RunError `run_unknown`."""
+def run(run_id: str, *, with_values: bool = True) -> dict[str, Any]:
+    """One run with inputs, output and what it waits for. Raises RunError `run_unknown`.
+
+    `with_values=False` leaves inputs and output where they are: they may be large.
+    """
     if not is_id(run_id):
         raise unknown_run(run_id)
     with db.transaction() as cursor:
-        row = cursor.execute(f"SELECT {_COLUMNS} FROM run WHERE id = %s", [run_id]).fetchone()
+        row = cursor.execute(f"SELECT {COLUMNS} FROM run WHERE id = %s", [run_id]).fetchone()
         if row is None:
             raise unknown_run(run_id)
-        view = _view(row)
+        view = view_of_row(row)
         ends = events_of(cursor, run_id, limit=1)
         if view["status"] in TERMINAL_STATUSES:
             ends += events_of(cursor, run_id, after=view["last_seq"] - 1)
         state = None if view["status"] in TERMINAL_STATUSES else _state(cursor, run_id, row)
-    values = Values(fetch)
-    view["inputs"] = _load(values, ends[0], "inputs") if ends else None
-    view["output"] = _load(values, ends[-1], "output") if len(ends) > 1 else None
+    if with_values:
+        values = Values(fetch)
+        view["inputs"] = _load(values, ends[0], "inputs") if ends else None
+        view["output"] = _load(values, ends[-1], "output") if len(ends) > 1 else None
     view["waiting_for"] = [] if state is None else waiting_for(state)
     if ends and "forked_from" in ends[0].data:
         view["forked_from"] = ends[0].data["forked_from"]
@@ -81,48 +84,14 @@ def view_of_new(change: Change) -> dict[str, Any]:
     }
 
 
-def runs(
-    *,
-    status: str | None = None,
-    workflow: str | None = None,
-    labels: Mapping[str, str] | None = None,
-    parent: str | None = None,
-    limit: int = 50,
-    cursor: str | None = None,
-) -> dict[str, Any]:
-    """A page of runs, the newest first, without inputs and outputs."""
-    conditions = ["true"]
-    values: list[Any] = []
-    if status is not None:
-        wanted = status.split(",")
-        if not set(wanted) <= set(STATUSES):
-            raise RunError("status_unknown", f"{status[:60]!r} is no status.", "/status", f"Use {', '.join(STATUSES)}.")
-        conditions.append("status = ANY(%s)")
-        values.append(wanted)
-    if workflow is not None:
-        conditions.append("workflow = %s")
-        values.append(workflow)
-    if parent is not None:
-        conditions.append("parent = %s")
-        values.append(parent if is_id(parent) else None)
-    if labels:
-        conditions.append("labels @> %s::jsonb")
-        values.append(msgspec.json.encode(dict(labels)).decode())
-    if cursor is not None:
-        conditions.append("id < %s")
-        values.append(_decode_cursor(cursor))
-    size = max(1, min(limit, MAX_PAGE))
-    with db.transaction() as database:
-        rows = database.execute(
-            f"SELECT {_COLUMNS} FROM run WHERE {' AND '.join(conditions)} ORDER BY id DESC LIMIT %s",
-            [*values, size + 1],
-        ).fetchall()
-    following = _encode_cursor(rows[size - 1]) if len(rows) > size else None
-    return {"items": [_view(row) for row in rows[:size]], "next": following}
-
-
 def events(
-    run_id: str, *, after: int = 0, limit: int = 200, node: str | None = None, errors: bool = False
+    run_id: str,
+    *,
+    after: int = 0,
+    limit: int = 200,
+    node: str | None = None,
+    errors: bool = False,
+    is_brief: bool = False,
 ) -> dict[str, Any]:
     """A page of a run's log."""
     require(run_id)
@@ -140,8 +109,24 @@ def events(
             f"SELECT seq, type, at, node, data FROM run_event WHERE {' AND '.join(conditions)} ORDER BY seq LIMIT %s",
             [*values, size + 1],
         ).fetchall()
-    found = [event_view(Event(seq, kind, db.micros(at), node, data)) for seq, kind, at, node, data in rows[:size]]
+    view = brief if is_brief else event_view
+    found = [view(Event(seq, kind, db.micros(at), node, data)) for seq, kind, at, node, data in rows[:size]]
     return {"items": found, "next": found[-1]["seq"] if len(rows) > size else None}
+
+
+def version_at(run_id: str, seq: int | None) -> str:
+    """The version that a run executed after the event `seq`; now without one. Raises RunError `run_unknown`."""
+    require(run_id)
+    with db.transaction() as cursor:
+        # A scan of this run's part of the primary key; `type` is short, and the data of other events is not read.
+        row = cursor.execute(
+            "SELECT data->>'version' FROM run_event WHERE run_id = %s AND seq <= %s"
+            " AND type IN ('RunStarted', 'PatchApplied') ORDER BY seq DESC LIMIT 1",
+            [run_id, 2**31 - 1 if seq is None else max(1, min(seq, 2**31 - 1))],
+        ).fetchone()
+    if row is None:
+        raise unknown_run(run_id)
+    return str(row[0])
 
 
 def event_view(event: Event) -> dict[str, Any]:
@@ -186,6 +171,8 @@ def waiting_for(state: State) -> list[dict[str, Any]]:
             words = "its time"
         elif kind == "signal":
             words = f"the signal {activation.name!r}"
+        elif activation.ticket is not None:
+            words = _whom(activation.ticket)
         elif kind == "child":
             words = f"the child run {activation.name}"
         elif kind == "map":
@@ -199,8 +186,27 @@ def waiting_for(state: State) -> list[dict[str, Any]]:
             entry["run"] = activation.name
         if kind == "signal":
             entry["name"] = activation.name
+        if activation.ticket is not None:
+            entry |= {"ticket": activation.ticket.id, "assignees": audience(activation.ticket)}
         found.append(entry)
     return found
+
+
+def _whom(ticket: Ticket) -> str:
+    """Whose answer a ticket waits for, in words."""
+    names = audience(ticket)
+    whose = ", ".join(names[:5]) + (" and others" if len(names) > 5 else "")
+    given = len(ticket.answers)
+    so_far = f", {given} approved" if given else ""
+    return f"{whose or 'somebody'} to decide ticket {ticket.id}{so_far}"
+
+
+def waits_of(run_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
+    """What each of these live runs waits for; few at a time, for their states are read."""
+    with db.transaction() as cursor:
+        rows = cursor.execute(f"SELECT {COLUMNS} FROM run WHERE id = ANY(%s::uuid[])", [list(run_ids)]).fetchall()
+        held = load_states(cursor, [_shell(row) for row in rows], StateCache())
+    return {run_id: waiting_for(one.state) for run_id, one in held.items()}
 
 
 def why(run_id: str, depth: int = 0) -> dict[str, Any]:
@@ -208,7 +214,7 @@ def why(run_id: str, depth: int = 0) -> dict[str, Any]:
     view = run(run_id)
     causes = []
     for entry in view["waiting_for"]:
-        causes.append({**entry, "run": run_id, "who": _who(entry["kind"]), "depth": depth})
+        causes.append({**entry, "run": run_id, "who": _who(entry), "depth": depth})
         if entry["kind"] == "child" and depth < 16:
             causes += why(entry["run"], depth + 1)["causes"]
     if view["status"] == "queued":
@@ -223,7 +229,11 @@ def why(run_id: str, depth: int = 0) -> dict[str, Any]:
     return {"run": run_id, "status": view["status"], "error": view["error"], "causes": causes}
 
 
-def _who(kind: str) -> str:
+def _who(entry: dict[str, Any]) -> str:
+    """Who or what can end a wait."""
+    if "ticket" in entry:
+        people = ", ".join(entry["assignees"][:20]) or "anybody who may decide"
+        return f"{people}: aob approve {entry['ticket']} approve|reject"
     return {
         "task": "a worker",
         "retry": "the clock, then a worker",
@@ -233,22 +243,25 @@ def _who(kind: str) -> str:
         "map": "its items",
         "loop": "its iteration",
         "paused": "an operator: aob run resume",
-    }.get(kind, "")
+    }.get(entry["kind"], "")
 
 
 def state_of(run_id: str) -> State:
     """The present state, folded from snapshot and log."""
     with db.transaction() as cursor:
-        row = cursor.execute(f"SELECT {_COLUMNS} FROM run WHERE id = %s", [run_id]).fetchone()
+        row = cursor.execute(f"SELECT {COLUMNS} FROM run WHERE id = %s", [run_id]).fetchone()
         if row is None:
             raise unknown_run(run_id)
         return _state(cursor, run_id, row)
 
 
 def _state(cursor: Any, run_id: str, row: Any) -> State:
-    shell = RunRow(run_id, row[1], row[2], row[3], row[4], row[6], row[7], 0, row[11])
-    held: Held = load_states(cursor, [shell], StateCache())[run_id]
+    held: Held = load_states(cursor, [_shell(row)], StateCache())[run_id]
     return held.state
+
+
+def _shell(row: Any) -> RunRow:
+    return RunRow(row[0], row[1], row[2], row[3], row[4], row[6], row[7], 0, row[11])
 
 
 def value_at(run_id: str, seq: int, key: str) -> Any:
@@ -268,7 +281,8 @@ def _load(values: Values, event: Event, key: str) -> Any:
         return {"error": error.as_dict()}
 
 
-def _view(row: Any) -> dict[str, Any]:
+def view_of_row(row: Any) -> dict[str, Any]:
+    """A run of a list, from a row of COLUMNS."""
     return {
         "id": row[0],
         "workflow": row[1],
@@ -288,20 +302,6 @@ def _view(row: Any) -> dict[str, Any]:
 
 def _iso(moment: datetime | None) -> str | None:
     return None if moment is None else instant(db.micros(moment))
-
-
-def _encode_cursor(row: Any) -> str:
-    return base64.urlsafe_b64encode(row[0].encode()).decode()
-
-
-def _decode_cursor(text: str) -> str:
-    try:
-        run_id = base64.urlsafe_b64decode(text.encode()).decode()
-        if is_id(run_id):
-            return run_id
-    except (ValueError, binascii.Error, UnicodeError):
-        pass
-    raise RunError("cursor_invalid", "This cursor was not given by a list.", "/cursor", "Start without a cursor.")
 
 
 def is_within(path: str, node: str) -> bool:

@@ -1,4 +1,4 @@
-"""The only doors to runs (law 10): start, cancel, pause, resume, signal, retry policy, replay.
+"""The only doors to runs (law 10): start, cancel, pause, resume, signal, answer, retry policy, replay.
 
 Whatever is told "accepted" is committed by then. Each door gives its facts to the run's inbox and lets this
 process advance the run at once if nobody else is at it; otherwise a coordinator does.
@@ -7,6 +7,7 @@ process advance the run at once if nobody else is at it; otherwise a coordinator
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Mapping
 from functools import cache
 from typing import Any
@@ -17,13 +18,14 @@ import psycopg_pool
 from runs import db
 from runs.accepting import Started, StartRequest, new_id, remember_signal, start, start_many
 from runs.bells import bells
-from runs.blobs import fetch
+from runs.blobs import fetch, write_values
 from runs.coordinator import EVENTS_PER_TURN, Advancer, leave
 from runs.core.advance import advance
 from runs.core.events import Fact
 from runs.core.values import Values, put
-from runs.errors import RunError, is_id, unknown_run
+from runs.errors import RunError, Unavailable, is_id, unknown_run
 from runs.irs import ir_of
+from runs.models import PRIORITIES
 from runs.starting import checked_inputs, new_run
 from runs.store import Birth
 from runs.writing import write
@@ -32,15 +34,18 @@ from workflows.core.errors import AobError, LimitExceeded
 from workflows.core.ir import WorkflowIR
 from workflows.core.strictjson import check, encode
 from workflows.core.templates import Template
-from workflows.services import resolve
+from workflows.services import document_of, resolve
 
 MAX_SIGNAL_BYTES = 256 * 1024
+ANSWER_SECONDS = 10.0
+"""So long whoever says something to a ticket waits for the run to take it."""
 
 _log = logging.getLogger(__name__)
 
 
 @cache
-def _advancer() -> Advancer:
+def advancer() -> Advancer:
+    """The one that this process advances runs with."""
     return Advancer()
 
 
@@ -54,7 +59,7 @@ def tell(run_id: str, fact: Fact) -> None:
 def _go_on(run_id: str) -> None:
     """Advances the run if nobody else is at it. Its fact is committed, so what fails here is only late."""
     try:
-        advanced = _advancer().runs([run_id]).runs
+        advanced = advancer().runs([run_id]).runs
     except (psycopg.Error, psycopg_pool.PoolTimeout) as error:
         _log.warning("Run %s goes on a little later: %s", run_id, error)
         advanced = 0
@@ -107,8 +112,6 @@ def signal(run_id: str, name: str, payload: Any, *, by: str, key: str | None = N
     data = {"name": name, "by": by}
     stored = values.store(payload, max_bytes=MAX_SIGNAL_BYTES, what="The payload")
     with db.transaction() as cursor:
-        from runs.blobs import write_values
-
         if key is not None and remember_signal(cursor, run_id, key, name, payload):
             return
         write_values(cursor, values.new)
@@ -133,6 +136,51 @@ def _check_payload(ir: WorkflowIR, name: str, payload: Any) -> None:
         raise RunError("signal_payload_invalid", f"The payload does not fit: {faults[0].message}", faults[0].pointer)
 
 
+def tell_ticket(run_id: str, kind: str, node: str, data: dict[str, Any], *, after: int) -> bool:
+    """Gives a fact to a ticket and waits until the run has taken or refused it; `after` is the event that opened it.
+
+    False when it came too late, or does not count: of two answers at one instant the run's log has one. Raises
+    Unavailable when the run does not get its turn; then the fact was taken back. `data` may hold a `form` or a `text`.
+    """
+    values = Values()
+    own = {**data, "key": new_id()}
+    for part in ("form", "text"):
+        given = own.pop(part, None)
+        if given is not None:
+            put(own, part, values.store(given, max_bytes=MAX_SIGNAL_BYTES, what=f"The {part}"))
+    with db.transaction() as cursor:
+        write_values(cursor, values.new)
+        leave(cursor, run_id, Fact(kind, node, own))
+    deadline = time.monotonic() + ANSWER_SECONDS
+    names = {"run": run_id, "type": kind, "key": own["key"], "after": after}
+    pause = 0.005
+    while True:
+        _go_on(run_id)
+        with db.transaction() as cursor:
+            # One snapshot: a fact leaves the inbox in the transaction in which it comes into the log.
+            found = cursor.execute(_WHERE_IS_THE_FACT, names).fetchone()
+        assert found is not None
+        waits, counts = found
+        if not waits:
+            return bool(counts)
+        if time.monotonic() > deadline:
+            with db.transaction() as cursor:
+                cursor.execute(_TAKE_BACK, names)
+                taken_back = cursor.rowcount > 0
+            if taken_back:
+                raise Unavailable("run_busy", f"The run {run_id} is busy; nothing was recorded.", hint="Try again.")
+        time.sleep(pause)
+        pause = min(pause * 2, 0.1)
+
+
+_WHERE_IS_THE_FACT = """
+SELECT EXISTS (SELECT FROM run_inbox WHERE run_id = %(run)s AND type = %(type)s AND data->>'key' = %(key)s),
+    EXISTS (SELECT FROM run_event WHERE run_id = %(run)s AND seq > %(after)s AND type = %(type)s
+        AND data->>'key' = %(key)s)
+"""
+_TAKE_BACK = "DELETE FROM run_inbox WHERE run_id = %(run)s AND type = %(type)s AND data->>'key' = %(key)s"
+
+
 def set_retry_policy(run_id: str, node: str, retry: Mapping[str, Any], *, by: str) -> None:
     """Overrides a node's retry policy from here on in this run. Raises AobError when either is wrong."""
     from workflows.core.document import RETRY_SCHEMA
@@ -155,7 +203,7 @@ def set_retry_policy(run_id: str, node: str, retry: Mapping[str, Any], *, by: st
 
 def replay(run_id: str, start_node: str, *, inputs: Any = None, version: str | None = None, by: str) -> str:
     """Forks a new run at the start of a node; gives its id. Raises AobError when it cannot be done."""
-    from runs.core.fork import fork
+    from runs.core.fork import ReplayError, fork
     from runs.store import events_of
 
     row = _row(run_id)
@@ -177,9 +225,17 @@ def replay(run_id: str, start_node: str, *, inputs: Any = None, version: str | N
             now=now,
             priority=row[3],
             birth=Birth(forked_from=run_id),
+            by=by,
             extra={"attempt": attempt, "forked_from": forked_from},
         )
         state, events = fork(log, start_node, change.events[0], ir_of, values)
+        if checked != old_inputs and any(event.type == "TicketDecided" for event in events):
+            raise ReplayError(
+                "replay_approved_otherwise",
+                f"What people decided before {start_node!r} was decided for the inputs that the run had.",
+                "/inputs",
+                "Replay from the approval, so that it is asked again, or with the same inputs.",
+            )
         values.new = {**own.new, **values.new}
         change.held.state = state
         change.events = events
@@ -188,6 +244,30 @@ def replay(run_id: str, start_node: str, *, inputs: Any = None, version: str | N
         new_tasks, more = write(cursor, [change], now=now)
     bells.ring(tasks=new_tasks.read(), ready=more)
     return new
+
+
+def foresee(run_id: str, start_node: str) -> tuple[list[str], list[str]]:
+    """The nodes that a replay would take from the log, and those that it would execute again. Raises AobError."""
+    from runs.core.fork import forecast
+    from runs.store import events_of
+
+    _row(run_id)
+    with db.transaction() as cursor:
+        log = events_of(cursor, run_id)
+    return forecast(log, start_node, ir_of)
+
+
+def again(run_id: str, *, inputs: Any = None, by: str) -> str:
+    """Starts the same version once more, with the same inputs or others; gives the new run's id. Raises AobError."""
+    from runs.store import events_of
+
+    _, version, _, priority = _row(run_id)
+    with db.transaction() as cursor:
+        first = events_of(cursor, run_id, limit=1)[0]
+    if inputs is None:
+        inputs = Values(fetch).load([first.data["inputs"]] if "inputs" in first.data else first.data["inputs_ref"])
+    names = {number: name for name, number in PRIORITIES.items()}
+    return start(StartRequest(document_of(version), inputs, priority=names[priority], by=by)).id
 
 
 def _row(run_id: str) -> tuple[str, str, str, int]:

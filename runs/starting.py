@@ -18,7 +18,7 @@ from runs.store import Birth, Change, Held, RunRow
 from workflows.core.errors import AobError, LimitExceeded
 from workflows.core.ir import WorkflowIR
 from workflows.core.schemas import apply_defaults
-from workflows.services import pins_of
+from workflows.services import document_limits, pins_of
 
 MAX_DEPTH = 16
 """So deep may runs be nested in sub-workflows."""
@@ -57,18 +57,26 @@ def new_run(
     priority: int = 1,
     parent: tuple[str, str] | None = None,
     depth: int = 0,
+    agents: int | None = None,
     birth: Birth = PLAIN,
+    by: str | None = None,
     extra: Mapping[str, Any] | None = None,
 ) -> tuple[Change, Values]:
-    """A run with its first event, in memory. `inputs` must be checked."""
+    """A run with its first event, in memory. `inputs` must be checked; `agents` is what a parent promised of its own,
+    `by` who started it, or its parent."""
     values = Values()
     data: dict[str, Any] = {"run": run_id, "workflow": ir.name, "version": ir.version}
     put(data, "inputs", _stored(inputs, values))
-    data["limits"] = _limits(settings.AOB_MAX_VALUE_BYTES, settings.AOB_MAX_ITEMS)
+    max_agents = ir.max_agents if agents is None else min(agents, ir.max_agents)
+    data["limits"] = _limits(
+        settings.AOB_MAX_VALUE_BYTES, settings.AOB_MAX_ITEMS, document_limits().max_nodes, max_agents
+    )
     if ir.subworkflows:
         data["pins"] = pins_of(ir)
     if ir.timeout is not None:
         data["timeout_at"] = now + round(ir.timeout * 1_000_000)
+    if by is not None:
+        data["by"] = by
     if parent is not None:
         data["parent"] = {"run": parent[0], "node": parent[1]}
     data.update(extra or {})
@@ -93,9 +101,11 @@ def _stored(inputs: Any, values: Values) -> Value:
         ) from None
 
 
-@lru_cache(maxsize=16)
-def _limits(max_value_bytes: int, max_items: int) -> dict[str, int]:
-    limits: dict[str, int] = msgspec.to_builtins(Limits(max_value_bytes=max_value_bytes, max_items=max_items))
+@lru_cache(maxsize=256)
+def _limits(max_value_bytes: int, max_items: int, max_nodes: int, max_agents: int) -> dict[str, int]:
+    limits: dict[str, int] = msgspec.to_builtins(
+        Limits(max_value_bytes=max_value_bytes, max_items=max_items, max_nodes=max_nodes, max_agents=max_agents)
+    )
     return limits
 
 
@@ -124,6 +134,8 @@ def children_of(changes: Sequence[Change], *, now: int) -> tuple[list[Change], l
                     priority=change.row.priority,
                     parent=(change.row.id, event.node),
                     depth=change.row.depth + 1,
+                    agents=event.data.get("agents", 0),
+                    by=change.held.state.started_by,
                 )
             except AobError as error:
                 data = {"child": event.data["child"], "status": "failed", "error": error.as_dict()}

@@ -27,6 +27,7 @@ from psycopg_pool import AsyncConnectionPool
 from runs import db
 from runs.core.events import TERMINAL, Event
 from runs.errors import RunError
+from runs.lines import brief
 from runs.queries import event_view, require
 from runs.wake import EVENTS
 
@@ -59,12 +60,20 @@ _hubs: WeakKeyDictionary[asyncio.AbstractEventLoop, Hub] = WeakKeyDictionary()
 class Streamed:
     """An event on its way to watchers; its JSON is written once for all of them."""
 
-    __slots__ = ("seq", "type", "node", "_event", "_text")
+    __slots__ = ("seq", "type", "node", "_event", "_text", "_brief")
 
     def __init__(self, event: Event) -> None:
         self.seq, self.type, self.node = event.seq, event.type, event.node
         self._event = event
         self._text: str | None = None
+        self._brief: str | None = None
+
+    @property
+    def brief(self) -> str:
+        """Without its values, with a level and a text: what pages take."""
+        if self._brief is None:
+            self._brief = json.dumps(brief(self._event), ensure_ascii=False, separators=(",", ":"))
+        return self._brief
 
     @property
     def text(self) -> str:
@@ -134,6 +143,7 @@ class Hub:
         self.behind = asyncio.Semaphore(CATCHING_UP)
         self._opened = asyncio.Lock()
         self._tasks: list[asyncio.Task[None]] = []
+        self._change: asyncio.Future[None] | None = None
 
     async def open(self) -> None:
         async with self._opened:
@@ -151,8 +161,16 @@ class Hub:
         if feed.watchers == 0 and self._feeds.get(run_id) is feed:
             del self._feeds[run_id]
 
+    def any_change(self) -> asyncio.Future[None]:
+        """Done as soon as any run has changed: for what is about all of them."""
+        if self._change is None or self._change.done():
+            self._change = asyncio.get_running_loop().create_future()
+        return self._change
+
     def look(self, run_ids: Iterable[str]) -> None:
         """These runs may have new events."""
+        if self._change is not None and not self._change.done():
+            self._change.set_result(None)
         found = self._feeds.keys() & set(run_ids)
         if found:
             self._dirty |= found

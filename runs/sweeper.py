@@ -50,13 +50,16 @@ def retain(days: float, *, limit: int = 500) -> int:
             cursor.execute("DELETE FROM run_event WHERE run_id = %s", [run_id])
         for table, column in (
             ("run_snapshot", "run_id"), ("run_inbox", "run_id"), ("task", "run_id"), ("dead_letter", "run_id"),
-            ("blob_use", "run_id"), ("start_key", "run_id"), ("run", "id"),
+            ("run_patch", "run_id"),
+            ("ticket", "run_id"), ("ticket_message", "run_id"), ("blob_use", "run_id"), ("start_key", "run_id"),
+            ("run", "id"),
         ):  # fmt: skip
             cursor.execute(f"DELETE FROM {table} WHERE {column} = ANY(%s::uuid[])", [old])
     with db.transaction() as cursor:
         gone = cursor.execute(
             "DELETE FROM blob WHERE hash IN (SELECT b.hash FROM blob b LEFT JOIN blob_use u USING (hash)"
-            " WHERE u.hash IS NULL AND b.created_at < clock_timestamp() - interval '1 day' LIMIT %s)"
+            " WHERE u.hash IS NULL AND b.created_at < clock_timestamp() - interval '1 day'"
+            " AND NOT EXISTS (SELECT 1 FROM workflow_patch p WHERE p.evidence = b.hash AND p.evidence <> '') LIMIT %s)"
             " RETURNING hash, data IS NULL",
             [limit],
         ).fetchall()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from runs import db
+from runs import db, tickets
 from runs.blobs import fetch
 from runs.core.advance import decide
 from runs.core.events import DECISIONS, TERMINAL, Event
@@ -14,6 +14,7 @@ from runs.core.values import MissingValue, Values
 from runs.irs import ir_of
 from runs.queries import require
 from runs.store import events_of
+from runs.writing import standing
 from workflows.core.canonical import value_hash
 from workflows.core.errors import AobError
 
@@ -28,8 +29,11 @@ def verify(run_id: str) -> dict[str, Any]:
         log = events_of(cursor, run_id)
         row = cursor.execute("SELECT status, version, last_seq FROM run WHERE id = %s", [run_id]).fetchone()
         snapshot = cursor.execute("SELECT seq, state FROM run_snapshot WHERE run_id = %s", [run_id]).fetchone()
+        cursor.execute("SELECT id::text, status FROM run_patch WHERE run_id = %s", [run_id])
+        patches = dict(cursor.fetchall())
         copied = log[0].data.get("forked_from", {}).get("copied", 0) if log else 0
         parent = events_of(cursor, log[0].data["forked_from"]["run"]) if copied else []
+        ticket_rows = tickets.stored(cursor, run_id)
     assert row is not None
     problems: list[dict[str, Any]] = []
     gaps = [event.seq for place, event in enumerate(log, 1) if event.seq != place]
@@ -67,6 +71,19 @@ def verify(run_id: str) -> dict[str, Any]:
     checks.append(_check("Status, version and last seq equal the fold", same, f"{row[0]} at seq {row[2]}"))
     if not same:
         problems.append({"code": "projection_differs", "message": f"The row says {tuple(row)}, the log {expected}."})
+    same = folding.patches == patches
+    checks.append(_check("Patches stand as the log tells", same, f"{len(patches)} patches"))
+    if not same:
+        message = f"The patches are {patches}, by the log {folding.patches}."
+        problems.append({"code": "projection_differs", "message": message})
+    wanted = tickets.from_log(log, folding.state)
+    if wanted or ticket_rows:
+        same = wanted == ticket_rows
+        checks.append(_check("The tickets are what the log says", same, f"{len(wanted)} tickets"))
+        if not same:
+            problems.append(
+                {"code": "tickets_differ", "message": f"The rows say {ticket_rows}, the log {wanted}."[:2000]}
+            )
     if copied:
         missing = _not_in_parent(log[1 : copied + 1], parent)
         checks.append(_check("What came before the replay stands in the parent's log", not missing, f"{copied} events"))
@@ -83,14 +100,18 @@ class _Refold:
         self.pure_problems = 0
         self.decisions = self.pure = 0
         self.at_snapshot = b""
+        self.patches: dict[str, str] = {}
         values = Values(fetch)
         for event in log:
             if event.type in DECISIONS and event.seq > copied + 1:
                 self._decide(event, values)
             apply(self.state, event, ir_of)
+            self.patches |= standing(event)
             values.new.clear()
             if event.seq == snapshot_seq:
                 self.at_snapshot = dump(self.state)
+        if self.state.ended:
+            self.patches |= dict.fromkeys(self.state.pending, "expired")
 
     def _decide(self, event: Event, values: Values) -> None:
         self.decisions += 1

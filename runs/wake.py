@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import threading
 import time
@@ -17,6 +18,9 @@ READY = "aob:ready"
 
 EVENTS = "aob:events"
 """Runs whose logs grew, as ids separated by spaces."""
+
+TEXT = "aob:text"
+"""With a run's id behind it: what its agents' models say right now, as JSON."""
 
 _log = logging.getLogger(__name__)
 
@@ -34,6 +38,11 @@ def changed(run_ids: Iterable[str]) -> None:
     ids = " ".join(run_ids)
     if ids:
         _publish(EVENTS, ids)
+
+
+def text(run_id: str, node: str, step: int, delta: str) -> None:
+    """What a model is saying right now, for those who watch."""
+    _publish(f"{TEXT}:{run_id}", json.dumps({"node": node, "step": step, "text": delta}))
 
 
 _quiet_until = 0.0

@@ -13,10 +13,10 @@ from typing import Any
 import msgspec
 import psycopg
 
-from runs import blobs, copying, db
+from runs import blobs, copying, db, patch_tickets, tickets
 from runs.copying import Table
 from runs.core import paths
-from runs.core.events import TERMINAL
+from runs.core.events import TERMINAL, Event
 from runs.core.state import State, dump, public_status
 from runs.irs import ir_of
 from runs.leases import Leased
@@ -43,8 +43,21 @@ EVENT = Table(
     ),
 )  # fmt: skip
 
+PATCH_STATUS = {
+    "PatchApplied": "applied",
+    "PatchProposed": "pending_review",
+    "PatchRejected": "rejected",
+    "PatchRefused": "refused",
+}
 _BLOB_NAME = re.compile(rb"sha256:[0-9a-f]{64}")
 _FAILURES = frozenset({"NodeFailed", "ItemFailed"})
+
+
+def _has_failed(event: Event) -> bool:
+    """True when a node or item failed for good, also where people are asked what becomes of it."""
+    return event.type in _FAILURES or event.data.get("kind") == "failure"
+
+
 _encode = msgspec.json.encode
 
 
@@ -93,7 +106,9 @@ def write(
     _write_snapshots(cursor, changes)
     _update_runs(cursor, older, now)
     _write_dead_letters(cursor, changes)
-    more = _write_family(cursor, changes, now)
+    _write_patches(cursor, changes)
+    unattended = tickets.write(cursor, changes)
+    more = _write_family(cursor, changes, now) or unattended
     return tasks, more or any(change.held.state.has_work() for change in changes)
 
 
@@ -190,7 +205,7 @@ def _drop_tasks(cursor: psycopg.Cursor[Any], changes: Sequence[Change]) -> None:
     if ended:
         cursor.execute("DELETE FROM task WHERE run_id = ANY(%s::uuid[])", [ended])
     for change in changes:
-        if not change.held.state.ended and any(event.type in _FAILURES for event in change.events):
+        if not change.held.state.ended and any(map(_has_failed, change.events)):
             active = list(_active_tasks(change.held.state))
             cursor.execute("DELETE FROM task WHERE run_id = %s AND node <> ALL(%s)", [change.row.id, active])
 
@@ -275,6 +290,45 @@ def _write_dead_letters(cursor: psycopg.Cursor[Any], changes: Sequence[Change]) 
         cursor.execute(db.sql("insert_dead_letters"), columns)
 
 
+def _write_patches(cursor: psycopg.Cursor[Any], changes: Sequence[Change]) -> None:
+    """The patches of runs and how they stand; most batches have none."""
+    told: dict[tuple[str, str], tuple[int, int]] = {}
+    stands: dict[tuple[str, str], str] = {}
+    for change in changes:
+        run, is_told = change.row.id, False
+        for event in change.events:
+            if event.type in PATCH_STATUS and "patch" in event.data:
+                is_told = True
+                patch = (run, event.data["patch"])
+                told[patch] = (told.get(patch, (event.seq, 0))[0], event.seq)
+                stands |= {(run, one): status for one, status in standing(event).items()}
+        if change.held.state.ended:
+            stands |= {(run, one): "expired" for one in change.held.state.pending}
+        if is_told or (change.events and change.held.state.ended and change.held.state.pending):
+            patch_tickets.write(cursor, change)
+    if told:
+        rows = [(run, one, stands[run, one], first, last) for (run, one), (first, last) in told.items()]
+        columns = dict(zip(("run", "id", "status", "first", "last"), map(list, zip(*rows, strict=True)), strict=True))
+        cursor.execute(db.sql("write_patches"), columns)
+    others = [(run, one, status) for (run, one), status in stands.items() if (run, one) not in told]
+    if others:
+        cursor.execute(
+            "UPDATE run_patch SET status = u.status"
+            " FROM unnest(%s::uuid[], %s::uuid[], %s::text[]) AS u(run_id, id, status)"
+            " WHERE run_patch.run_id = u.run_id AND run_patch.id = u.id",
+            [list(column) for column in zip(*others, strict=True)],
+        )
+
+
+def standing(event: Event) -> dict[str, str]:
+    """How patches stand after an event about one: itself, and the one that it reverts."""
+    if event.type not in PATCH_STATUS or "patch" not in event.data:
+        return {}
+    status = "shadow" if event.data.get("mode") == "shadow" else PATCH_STATUS[event.type]
+    undone = event.data.get("reverts") if event.type == "PatchApplied" else None
+    return {**({undone: "reverted"} if undone else {}), event.data["patch"]: status}
+
+
 def _write_family(cursor: psycopg.Cursor[Any], changes: Sequence[Change], now: int) -> bool:
     """Starts children, tells parents of ended children, stops children that nobody waits for any more."""
     from runs.starting import children_of
@@ -302,8 +356,7 @@ def _write_family(cursor: psycopg.Cursor[Any], changes: Sequence[Change], now: i
         for change in changes
         if change.birth is None
         and (
-            (change.held.state.ended and change.held.state.status != "completed")
-            or any(event.type in _FAILURES for event in change.events)
+            (change.held.state.ended and change.held.state.status != "completed") or any(map(_has_failed, change.events))
         )
     ]
     if orphaning:
@@ -315,6 +368,8 @@ def _write_family(cursor: psycopg.Cursor[Any], changes: Sequence[Change], now: i
 def _ended_fact(change: Change) -> str:
     last = change.events[-1]
     data: dict[str, Any] = {"child": change.row.id, "status": change.held.state.status}
+    if change.held.state.agents:
+        data["agents"] = change.held.state.agents
     for key in ("output", "output_ref"):
         if key in last.data:
             data[key] = last.data[key]

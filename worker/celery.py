@@ -1,4 +1,4 @@
-"""The Celery worker of a plane: its one task passes doorbells on to the runner in the same process."""
+"""The Celery worker: its one task passes doorbells on to the runner in the same process."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from kombu.exceptions import ChannelError, OperationalError
 from runs import dispatch
 from worker.runner import Runner
 
+PLANE = "runner"
 MAX_IDS = 10_000
 LOOK_SECONDS = 5.0
 DEAF_SECONDS = 15.0
@@ -75,13 +76,13 @@ def worker_app(runner: Runner, heard: Callable[[], None]) -> Celery:
     return app
 
 
-def run_forever(plane: str, alive: Callable[[], None]) -> None:
-    """The worker process of a plane; returns after a signal, its tasks finished or given up."""
-    queues = [dispatch.queue_name(plane, priority) for priority in range(3)]
+def run_forever(alive: Callable[[], None], finish_all: Callable[[], bool]) -> None:
+    """The worker process; returns after a signal, its tasks finished or, unless `finish_all`, given up."""
+    queues = [dispatch.queue_name(priority) for priority in range(3)]
     hearing = Hearing(lambda: _waiting(queues))
     deaf = threading.Event()
     # The supervisor restarts what shows no progress; a runner that works on while its consumer is deaf must not hide it.
-    runner = Runner(plane, alive=lambda: None if deaf.is_set() else alive())
+    runner = Runner(PLANE, alive=lambda: None if deaf.is_set() else alive())
     app = worker_app(runner, hearing.heard)
     threading.Thread(target=_listen, args=(hearing, deaf), name="hearing", daemon=True).start()
     runner.start()
@@ -89,7 +90,7 @@ def run_forever(plane: str, alive: Callable[[], None]) -> None:
         pool="solo",
         concurrency=1,
         queues=queues,
-        hostname=f"{plane}@%h",
+        hostname=f"{PLANE}@%h",
         without_gossip=True,
         without_mingle=True,
         without_heartbeat=True,
@@ -99,7 +100,7 @@ def run_forever(plane: str, alive: Callable[[], None]) -> None:
     try:
         worker.start()
     finally:
-        runner.stop()
+        runner.stop(finish_all=finish_all())
 
 
 def _listen(hearing: Hearing, deaf: threading.Event) -> None:

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 1.0
 RECORD_BATCH = 200
 MAX_LOG_LINES = 100
+FINISH_SECONDS = 5.0
 ASIDE_SECONDS = 0.1
 """Who waits in line for longer, for a host or a process, gives its slot to others (hazards F21, F29)."""
 
@@ -85,6 +86,7 @@ class Runner:
         self._rung_for: list[int] = []
         self._unsure = False
         self._stopping = False
+        self._patience: float | None = FINISH_SECONDS
         self._drained = False
         self._thread = threading.Thread(target=self._main, name="runner", daemon=True)
 
@@ -95,10 +97,14 @@ class Runner:
         """A doorbell: these tasks may be waiting. Safe from any thread; returns at once."""
         self._loop.call_soon_threadsafe(self._hear, list(ids))
 
-    def stop(self, patience: float = 10.0) -> None:
-        """Takes no more tasks, lets the running ones finish for a while, gives the rest up to others."""
+    def stop(self, *, finish_all: bool = False) -> None:
+        """Takes no more tasks, lets the running ones finish for a while, gives the rest up to others.
+
+        With `finish_all` however long they take: so no effect is repeated where nobody waits for the end.
+        """
+        self._patience = None if finish_all else FINISH_SECONDS
         self._loop.call_soon_threadsafe(self._stop)
-        self._thread.join(patience)
+        self._thread.join(None if finish_all else 2 * FINISH_SECONDS)
 
     def _hear(self, ids: list[int]) -> None:
         self._rung_for.extend(ids)
@@ -127,10 +133,10 @@ class Runner:
                     await asyncio.wait_for(self._bell.wait(), LOOK_SECONDS)
                 self._bell.clear()
         if self._running:
-            await asyncio.wait([work for _, work in self._running.values()], timeout=5)
+            await asyncio.wait([work for _, work in self._running.values()], timeout=self._patience)
         self._drained = True
         self._done.set()
-        await asyncio.wait(helpers[:1], timeout=5)
+        await asyncio.wait(helpers[:1], timeout=FINISH_SECONDS)
         for helper in helpers:
             helper.cancel()
 
@@ -254,6 +260,7 @@ class Runner:
             max_value_bytes=settings.AOB_MAX_VALUE_BYTES,
             max_blob_bytes=settings.AOB_MAX_BLOB_BYTES,
             log=log,
+            hosts=task.data.get("hosts"),
         )
 
     async def _record(self) -> None:

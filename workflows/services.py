@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import OrderedDict
+from functools import cache
 from typing import Any
 
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
 from django.db import transaction
+from django.db.models import QuerySet
 
 from workflows.core.canonical import canonical
 from workflows.core.compile import compile_document
@@ -29,10 +34,9 @@ class WorkflowError(AobError):
     """A workflow, version or tag that is unknown or refused."""
 
 
+@cache
 def document_limits() -> DocumentLimits:
     """The bounds of documents, from the environment."""
-    import os
-
     defaults = DocumentLimits()
     return DocumentLimits(
         **{
@@ -47,12 +51,41 @@ def problems_of(document: Any) -> list[Problem]:
     problems = validate(document, limits=document_limits())
     if any(problem.severity == "error" for problem in problems):
         return problems
-    for name in compile_document(document).subworkflows:
+    ir = compile_document(document)
+    for name in ir.subworkflows:
         try:
             resolve(name)
         except WorkflowError as error:
             problems.append(Problem("/nodes", error.code, error.message, error.hint, severity="warning"))
-    return problems
+    return problems + _unknown_people(ir)
+
+
+def _unknown_people(ir: WorkflowIR) -> list[Problem]:
+    """Assignees whom nobody knows: a warning, because they may come before the run does."""
+    named = {
+        kind: {name[len(kind) :] for _, name in ir.assignees if name.startswith(kind)} for kind in ("user:", "group:")
+    }
+    known = (
+        {
+            *get_user_model()
+            .objects.filter(username__in=named["user:"], is_active=True)
+            .values_list("username", flat=True),
+            *(f"group:{name}" for name in Group.objects.filter(name__in=named["group:"]).values_list("name", flat=True)),
+        }
+        if ir.assignees
+        else set()
+    )
+    return [
+        Problem(
+            place,
+            "assignee_unknown",
+            f"There is no {'group' if name.startswith('group:') else 'active user'} {name.partition(':')[2]!r}.",
+            "Until there is, nobody can decide in that name. Users and groups are made at /admin/.",
+            severity="warning",
+        )
+        for place, name in ir.assignees
+        if name.removeprefix("user:") not in known
+    ]
 
 
 def require_valid(document: Any) -> None:
@@ -62,9 +95,9 @@ def require_valid(document: Any) -> None:
         raise DocumentInvalid(problems)
 
 
-def save_version(document: Document) -> str:
-    """Keeps an immutable version and gives its hash; the document must be valid."""
-    name = document_hash(document)
+def save_version(document: Document, *, name: str | None = None) -> str:
+    """Keeps an immutable version and gives its hash; the document must be valid. `name` is its hash if that is known."""
+    name = name or document_hash(document)
     Version.objects.get_or_create(
         hash=name, defaults={"document": canonical(document).decode(), "ir_hash": ir_hash(document)}
     )
@@ -101,17 +134,29 @@ def push(document: Any, *, user: Any = None, tag: str | None = None, note: str =
     require_valid(document)
     name = save_version(document)
     workflow, _ = Workflow.objects.select_for_update().get_or_create(name=document["name"])
-    workflow.description = document.get("description", "")
-    workflow.save(update_fields=["description"])
-    found = workflow.versions.filter(version_id=name).first()
+    for wanted in dict.fromkeys((LATEST, tag or LATEST)):
+        found = adopt(workflow, name, tag=wanted, user=user, note=note)
+    return found
+
+
+def adopt(workflow: Workflow, version: str, *, tag: str, user: Any = None, note: str = "") -> WorkflowVersion:
+    """Makes a saved version one of a workflow that the caller holds (`locked`), and moves the tag to it."""
+    found = workflow.versions.filter(version_id=version).first()
     if found is None:
         number = (workflow.versions.values_list("number", flat=True).first() or 0) + 1
         found = WorkflowVersion.objects.create(
-            workflow=workflow, number=number, version_id=name, note=note, created_by=user
+            workflow=workflow, number=number, version_id=version, note=note, created_by=user
         )
-    for wanted in dict.fromkeys((LATEST, tag or LATEST)):
-        move_tag(workflow.name, wanted, name, user=user)
+    if tag == LATEST:
+        workflow.description = document_of(version).get("description", "")
+        workflow.save(update_fields=["description"])
+    move_tag(workflow.name, tag, version, user=user)
     return found
+
+
+def locked(name: str) -> Workflow:
+    """A workflow that nobody else changes until the transaction ends. Raises WorkflowError."""
+    return _workflow(name, Workflow.objects.select_for_update())
 
 
 @transaction.atomic
@@ -119,14 +164,15 @@ def move_tag(workflow_name: str, tag: str, version: str, *, user: Any = None) ->
     """Points a tag at a version of the same workflow and records the move. Raises WorkflowError."""
     if not _TAG.fullmatch(tag):
         raise WorkflowError("tag_invalid", f"{tag[:80]!r} cannot be a tag.", "/tag", "Use letters, digits, . _ -")
-    workflow = _workflow(workflow_name)
+    # The workflow before its tags, always: whoever changes both takes them in this order.
+    workflow = locked(workflow_name)
     if not workflow.versions.filter(version_id=version).exists():
         raise WorkflowError(
             "version_unknown",
             f"{workflow_name} has no version {version[:80]}.",
             hint="Push the document first.",
         )
-    found = workflow.tags.select_for_update().filter(name=tag).first()
+    found = workflow.tags.filter(name=tag).first()
     before = found.version_id if found else ""
     if before == version and found is not None:
         return found
@@ -154,6 +200,13 @@ def resolve(reference: str) -> str:
     raise WorkflowError("tag_unknown", f"{name} has no tag {tag[:80]!r}.", hint=f"Its tags: {tags or 'none'}.")
 
 
+def head_of(name: str, tag: str) -> str:
+    """The version that a tag names; other than `resolve` it takes no hash for a tag. Raises WorkflowError."""
+    if _HASH.fullmatch(tag):
+        raise WorkflowError("tag_unknown", f"{tag} is a version, not a tag.", "/tag", "Name one of the workflow's tags.")
+    return resolve(f"{name}@{tag}")
+
+
 def document_of(version: str) -> Document:
     """The document of a version. Raises WorkflowError."""
     text = Version.objects.filter(hash=version).values_list("document", flat=True).first()
@@ -174,8 +227,8 @@ def pins_of(ir: WorkflowIR) -> dict[str, str]:
     return pins
 
 
-def _workflow(name: str) -> Workflow:
-    found = Workflow.objects.filter(name=name).first()
+def _workflow(name: str, among: QuerySet[Workflow] | None = None) -> Workflow:
+    found = (Workflow.objects.all() if among is None else among).filter(name=name).first()
     if found is None:
         raise WorkflowError(
             "workflow_unknown",

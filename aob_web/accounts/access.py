@@ -3,19 +3,28 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.conf import settings
+from django.contrib.auth import get_user_model
 from django.http import HttpRequest
 from django.middleware.csrf import CsrfViewMiddleware
 
 from aob_web.accounts.models import SCOPES, ApiToken
+from approvals.people import Person
+from approvals.people import person as person_of
 from workflows.core.errors import AobError
 
 VERDICT_SECONDS = 4.0
 MAX_VERDICTS = 10_000
 _verdicts: dict[tuple[Any, int | None], tuple[bool, float]] = {}
+
+CLIENT_HEADER = "X-AOB-Client"
+"""By which the front tells the web whom a request is from; it takes away what a client sends under that name."""
+
+CLI_AGENT = "aob-cli"
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
@@ -31,6 +40,8 @@ class Caller:
     user: Any
     scopes: frozenset[str]
     token: int | None = None
+    token_name: str = ""
+    door: Mapping[str, str] = field(default_factory=dict, compare=False)
 
     @property
     def name(self) -> str:
@@ -53,7 +64,8 @@ class Caller:
     def _is_valid(self) -> bool:
         if self.token is not None and not ApiToken.objects.filter(pk=self.token, revoked_at=None).exists():
             return False
-        return bool(type(self.user).objects.filter(pk=self.user.pk, is_active=True).exists())
+        # The user of a session is a lazy object, whose type is not the model.
+        return bool(get_user_model().objects.filter(pk=self.user.pk, is_active=True).exists())
 
 
 def bearer(header: str | None) -> Caller | None:
@@ -67,22 +79,50 @@ def bearer(header: str | None) -> Caller | None:
     found = ApiToken.find(token.strip()) if kind.lower() == "bearer" and token.strip() else None
     if found is None:
         raise AccessError("unauthenticated", "The API token is unknown, expired or revoked.", hint="See /account/.")
-    return Caller(found.user, frozenset(found.scopes), found.pk)
+    return Caller(found.user, frozenset(found.scopes), found.pk, found.name)
 
 
 def caller_of(request: HttpRequest) -> Caller:
     """Raises AccessError when nobody is signed in, or a browser's request fails the CSRF check."""
     found = bearer(request.headers.get("Authorization"))
     if found is not None:
-        return found
+        return replace(found, door=door_of(request, token=found.token_name))
     if not request.user.is_authenticated:
         raise AccessError(
             "unauthenticated", "Sign in, or send an API token.", hint="Authorization: Bearer aob_…, see .aob/client.json"
         )
     if request.method not in SAFE_METHODS:
-        _check_csrf(request)
+        check_csrf(request)
     scopes = SCOPES if request.user.is_superuser else ("read", "execute", "write")
-    return Caller(request.user, frozenset(scopes))
+    return Caller(request.user, frozenset(scopes), door=door_of(request))
+
+
+def door_of(request: HttpRequest, *, token: str = "") -> dict[str, str]:
+    """Where a request comes from, as an audit says it. That a client is the command line is what it says itself."""
+    is_cli = request.headers.get("User-Agent", "") == CLI_AGENT
+    found = {"door": "cli" if is_cli else "token" if token else "browser"}
+    if address := _address(request):
+        found["address"] = address
+    if token:
+        found["token"] = token
+    return found
+
+
+def _address(request: HttpRequest) -> str:
+    """The client's address. Who comes by the front's socket has none here; the front tells it in a header of its own."""
+    peer = str(request.META.get("REMOTE_ADDR") or "")
+    return peer or request.headers.get(CLIENT_HEADER, "")[:64]
+
+
+def person(caller: Caller) -> Person:
+    """The caller as the inbox knows it."""
+    scopes = caller.scopes
+    return person_of(
+        caller.user,
+        may_decide=bool({"execute", "admin"} & scopes),
+        may_change=bool({"write", "admin"} & scopes),
+        door=caller.door,
+    )
 
 
 def require(request: HttpRequest, scope: str) -> Caller:
@@ -103,7 +143,8 @@ def origin_allowed(origin: str | None) -> bool:
     return origin in settings.ALLOWED_ORIGINS
 
 
-def _check_csrf(request: HttpRequest) -> None:
+def check_csrf(request: HttpRequest) -> None:
+    """Raises AccessError for a request that did not come from a page of ours."""
     middleware = CsrfViewMiddleware(lambda request: None)  # type: ignore[arg-type,return-value]
     middleware.process_request(request)
     if middleware.process_view(request, lambda request: None, (), {}) is not None:  # type: ignore[arg-type]

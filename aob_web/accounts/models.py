@@ -1,4 +1,4 @@
-"""API tokens: only their SHA-256 is kept; the token itself is shown once."""
+"""What belongs to a user: API tokens (only their SHA-256 is kept, the token itself is shown once), saved filters."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from django.utils import timezone
 
 SCOPES = ("read", "execute", "write", "admin")
 """What a token may do: read runs and workflows; start and steer runs; push workflows; everything."""
+
+RUNNER_SCOPE = "agent"
+"""What the token of an agent runner has, and nothing else: work for the agents whose tasks it leases."""
 
 PREFIX = "aob_"
 
@@ -65,3 +68,22 @@ class ApiToken(models.Model):
 
     def allows(self, scope: str) -> bool:
         return scope in self.scopes or "admin" in self.scopes
+
+
+class SavedFilter(models.Model):
+    """A filter of the runs that a user wants to use again: the query of the list's address, under a name."""
+
+    MOST = 50
+
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="saved_filters")
+    name = models.CharField(max_length=60)
+    query = models.CharField(max_length=4000)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        db_table = "saved_filter"
+        ordering = ["name"]
+        constraints = [models.UniqueConstraint(fields=["user", "name"], name="saved_filter_name")]
+
+    def __str__(self) -> str:
+        return self.name

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from typing import Any
 
-import psycopg
-import psycopg_pool
-from django.db import InterfaceError, OperationalError
 from django.http import Http404, HttpRequest, HttpResponse
 from ninja import NinjaAPI
 from ninja.errors import AuthenticationError, HttpError
 from ninja.errors import ValidationError as NinjaValidationError
 
 from aob_web.accounts.access import AccessError
-from aob_web.api import blobs, deadletters, editing, node_types, problems, runs, workflows
-from runs.blobs import StorageUnavailable
-from runs.errors import Unavailable
-from runs.irs import NotUnderstood
+from aob_web.api import (
+    agents,
+    approvals,
+    blobs,
+    deadletters,
+    editing,
+    node_types,
+    patches,
+    problems,
+    runs,
+    templates,
+    workflow_patches,
+    workflows,
+)
 from workflows.core.errors import AobError
 
 api = NinjaAPI(
@@ -31,17 +38,19 @@ api = NinjaAPI(
 for prefix, router, tag in (
     ("", editing.router, "editing"),
     ("/runs", runs.router, "runs"),
+    ("/runs", patches.of_runs, "patches"),
+    ("/patches", patches.router, "patches"),
+    ("/agents", agents.switch, "agents"),
+    ("/agent-tasks", agents.router, "agents"),
     ("/workflows", workflows.router, "workflows"),
+    ("/workflows", workflow_patches.router, "patches"),
+    ("/approvals", approvals.router, "approvals"),
     ("/dead-letters", deadletters.router, "dead letters"),
     ("/blobs", blobs.router, "blobs"),
     ("/node-types", node_types.router, "node types"),
+    ("/templates", templates.router, "templates"),
 ):
     api.add_router(prefix, router, tags=[tag])
-
-
-@api.exception_handler(AobError)
-def refused(request: HttpRequest, error: AobError) -> HttpResponse:
-    return problems.response(error)
 
 
 @api.exception_handler(AuthenticationError)
@@ -66,24 +75,6 @@ def not_found(request: HttpRequest, error: Http404) -> HttpResponse:
     return problems.plain(404, "not_found", "There is nothing here.")
 
 
-@api.exception_handler(psycopg.OperationalError)
-@api.exception_handler(psycopg_pool.PoolTimeout)
-@api.exception_handler(OperationalError)
-@api.exception_handler(InterfaceError)
-def database_away(request: HttpRequest, error: Exception) -> HttpResponse:
-    return problems.unavailable("The database does not answer.")
-
-
-@api.exception_handler(NotUnderstood)
-def _not_understood(request: HttpRequest, error: NotUnderstood) -> HttpResponse:
-    return problems.response(Unavailable(error.code, f"{error}."))
-
-
-@api.exception_handler(StorageUnavailable)
-def storage_away(request: HttpRequest, error: Exception) -> HttpResponse:
-    return problems.response(Unavailable(StorageUnavailable.code, "The blob storage does not answer."))
-
-
 @api.exception_handler(Exception)
-def internal(request: HttpRequest, error: Exception) -> HttpResponse:
-    return problems.internal(request, error)
+def failed(request: HttpRequest, error: Exception) -> HttpResponse:
+    return problems.failed(request, error)

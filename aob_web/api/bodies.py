@@ -35,6 +35,32 @@ class ReasonBody(Body):
     reason: str | None = Field(default=None, max_length=2000)
 
 
+class DecideBody(Body):
+    answer: Literal["approve", "reject"]
+    reason: str | None = None
+    form: dict[str, Any] | None = None
+    seen: str | None = Field(default=None, max_length=71, description="The `context` of the ticket that you looked at.")
+
+
+class DecideManyBody(Body):
+    tickets: list[str] = Field(min_length=1)
+    answer: Literal["approve", "reject"]
+    reason: str | None = None
+
+
+class DelegateBody(Body):
+    to: str = Field(min_length=1, max_length=200, description="The name of a user.")
+    reason: str | None = None
+
+
+class CommentBody(Body):
+    text: str
+
+
+class CallbackBody(DecideBody):
+    by: str | None = Field(default=None, max_length=200)
+
+
 class EmptyBody(Body):
     pass
 

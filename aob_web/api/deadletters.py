@@ -22,10 +22,20 @@ def _number(text: str) -> int:
 
 @router.get("", summary="List dead letters")
 def dead_letters(
-    request: HttpRequest, status: str | None = None, limit: int = 50, cursor: str | None = None
+    request: HttpRequest,
+    status: str | None = None,
+    workflow: str | None = None,
+    node_type: str | None = None,
+    code: str | None = None,
+    limit: int = 50,
+    cursor: str | None = None,
 ) -> HttpResponse:
+    """The newest first. `code` is the code of the error."""
     require(request, "read")
-    return as_json(deadletters.dead_letters(status=status, limit=limit, cursor=cursor))
+    page = deadletters.dead_letters(
+        status=status, workflow=workflow, node_type=node_type, code=code, limit=limit, cursor=cursor
+    )
+    return as_json(page)
 
 
 @router.get("/{number}", summary="One dead letter")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import msgspec
 from django.http import HttpRequest, HttpResponse
 from ninja import Router
 from pydantic import Field
@@ -17,6 +18,7 @@ from runs import services as runs
 from workflows import drafts
 from workflows.core import trying
 from workflows.core.errors import AobError
+from workflows.core.language import callables
 from workflows.core.preview import preview
 
 router = Router()
@@ -63,13 +65,13 @@ def save_draft(request: HttpRequest, name: str) -> HttpResponse:
 @router.post("/workflows/try", openapi_extra=documented(TryBody), summary="Try a node")
 def try_node(request: HttpRequest) -> HttpResponse:
     """Runs one node, or everything that leads to it, with outputs that are given in the place of other nodes."""
-    require(request, "execute")
+    caller = require(request, "execute")
     body = parse(request, TryBody)
     if not isinstance(body.document.get("nodes"), dict) or not isinstance(body.document.get("edges", {}), dict):
         raise AobError("draft_invalid", "A document is an object with `nodes`.", "/document")
     make = trying.one_node if body.mode == "node" else trying.until
     document = make(body.document, body.node, body.data)
-    run = runs.start(runs.StartRequest(document, body.inputs, labels={TRY_LABEL: body.node[:200]}))
+    run = runs.start(runs.StartRequest(document, body.inputs, labels={TRY_LABEL: body.node[:200]}, by=caller.name))
     return as_json(queries.run(run.id), 201)
 
 
@@ -82,3 +84,10 @@ def preview_expression(request: HttpRequest) -> HttpResponse:
         return as_json({"ok": True, "value": preview(body.kind, body.text, body.scope)})
     except AobError as error:
         return as_json({"ok": False, "error": error.message, "hint": error.hint})
+
+
+@router.get("/expressions/functions", summary="List what expressions may call")
+def functions(request: HttpRequest) -> HttpResponse:
+    """Signatures, help and an example with its value; `on` is the type before the dot."""
+    require(request, "read")
+    return as_json({"items": [msgspec.to_builtins(one) for one in callables()], "next": None})

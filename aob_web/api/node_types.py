@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
 from django.http import HttpRequest, HttpResponse
 from ninja import Router
 
 from aob_web.accounts.access import require
 from aob_web.api.answers import as_json
 from workflows.core.document import NODE_SCHEMA
+from workflows.core.errors import AobError
 from workflows.nodes.registry import NodeType, node_types
 
 router = Router()
@@ -32,10 +34,30 @@ def describe(node_type: NodeType) -> dict[str, Any]:
         "retry": node_type.retry,
         "timeout": node_type.timeout,
         "example": node_type.example,
+        "examples": [_without_empty(msgspec.to_builtins(one)) for one in node_type.examples],
+        "errors": [msgspec.to_builtins(one) for one in node_type.all_errors()],
     }
+
+
+def _without_empty(example: dict[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in example.items() if key not in ("inputs", "nodes") or value}
+
+
+def named(name: str) -> dict[str, Any]:
+    """One node type. Raises AobError `node_type_unknown`."""
+    found = node_types().get(name)
+    if found is None:
+        raise AobError("node_type_unknown", f"There is no node type {name[:80]!r}.", hint="See `aob node-types`.")
+    return describe(found)
 
 
 @router.get("", summary="List node types")
 def all_types(request: HttpRequest) -> HttpResponse:
     require(request, "read")
     return as_json({"items": [describe(node_type) for node_type in node_types().values()], "next": None})
+
+
+@router.get("/{name}", summary="One node type")
+def one_type(request: HttpRequest, name: str) -> HttpResponse:
+    require(request, "read")
+    return as_json(named(name))

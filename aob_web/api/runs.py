@@ -25,7 +25,7 @@ from aob_web.api.bodies import (
     parse,
     raw,
 )
-from runs import queries, services, stream, timeline
+from runs import queries, search, services, stream, timeline
 from runs.verify import verify as verify_run
 from workflows.core.errors import AobError
 from workflows.services import document_of
@@ -70,10 +70,22 @@ def runs(
     workflow: str | None = None,
     label: str | None = None,
     parent: str | None = None,
+    since: str | None = None,
+    until: str | None = None,
+    input_text: str | None = None,
+    where: str | None = None,
     limit: int = 50,
     cursor: str | None = None,
 ) -> HttpResponse:
-    """The newest first. `status` may name several, separated by commas; `label` is `name:value`."""
+    """The newest first.
+
+    `status` may name several, separated by commas; `label` is `name:value`. `since` and `until` are times of the start:
+    `2h` for so long ago, a date, or a date-time (UTC where it has no offset). `input_text` stands in the inputs. `where`
+    is a CEL expression over `inputs`, `output`, `error`, `status`, `duration` (seconds) and `workflow`.
+
+    Filters that no index serves look at the newest runs within a budget. Then `complete` is false, `looked_at` says at
+    how many, the page may have fewer runs than asked for or none, and `next` goes on.
+    """
     require(request, "read")
     labels = None
     if label is not None:
@@ -81,8 +93,17 @@ def runs(
         if not colon:
             raise AobError("label_invalid", "A label filter is written name:value.", "/label")
         labels = {name: value}
-    page = queries.runs(status=status, workflow=workflow, labels=labels, parent=parent, limit=limit, cursor=cursor)
-    return as_json(page)
+    wanted = search.read_filter(
+        status=status,
+        workflow=workflow,
+        since=since,
+        until=until,
+        text=input_text,
+        where=where,
+        labels=labels,
+        parent=parent,
+    )
+    return as_json(search.search(wanted, limit=limit, cursor=cursor))
 
 
 @router.get("/{run_id}", summary="One run")
@@ -93,29 +114,46 @@ def run(request: HttpRequest, run_id: str) -> HttpResponse:
 
 @router.get("/{run_id}/events", summary="The log of a run")
 def events(
-    request: HttpRequest, run_id: str, after: int = 0, limit: int = 200, node: str | None = None, filter: str = ""
+    request: HttpRequest,
+    run_id: str,
+    after: int = 0,
+    limit: int = 200,
+    node: str | None = None,
+    filter: str = "",
+    view: str = "",
 ) -> HttpResponse | StreamingHttpResponse:
-    """A page of JSON, or a stream with `Accept: text/event-stream` (resumes by `Last-Event-ID`)."""
+    """A page of JSON, or a stream with `Accept: text/event-stream` (resumes by `Last-Event-ID`).
+
+    `view=brief` leaves out the values of events and tells each in words, with a level.
+    """
     caller = require(request, "read")
+    if view not in ("", "brief"):
+        raise AobError("view_unknown", f"There is no view {view[:40]!r}.", "/view", "Use view=brief.")
     if filter not in ("", "errors"):
         raise AobError("filter_unknown", f"There is no filter {filter[:40]!r}.", "/filter", "Use filter=errors.")
     if "text/event-stream" not in request.headers.get("Accept", ""):
         queries.require(run_id)
         if not 0 <= after <= MAX_SEQ:
             raise AobError("seq_invalid", "`after` is not a seq.", "/after", "Use the seq of the last event you have.")
-        return as_json(queries.events(run_id, after=after, limit=limit, node=node, errors=filter == "errors"))
+        return as_json(
+            queries.events(
+                run_id, after=after, limit=limit, node=node, errors=filter == "errors", is_brief=view == "brief"
+            )
+        )
     after = stream.resume_at(run_id, request.headers.get("Last-Event-ID", "").strip() or str(after))
     # A stream may last for days; the connection that looked the caller up must not be kept for it.
     connection.close()
     answer = StreamingHttpResponse(
-        _sse(run_id, after, node, filter == "errors", caller), content_type="text/event-stream"
+        _sse(run_id, after, node, filter == "errors", caller, is_brief=view == "brief"), content_type="text/event-stream"
     )
     answer["Cache-Control"] = "no-store"
     answer["X-Accel-Buffering"] = "no"
     return answer
 
 
-async def _sse(run_id: str, after: int, node: str | None, errors: bool, caller: Caller) -> AsyncIterator[bytes]:
+async def _sse(
+    run_id: str, after: int, node: str | None, errors: bool, caller: Caller, *, is_brief: bool
+) -> AsyncIterator[bytes]:
     permitted = database_sync_to_async(caller.still_valid)
     yield b"retry: 1000\n\n"
     async for event in stream.follow(run_id, after, permitted=permitted):
@@ -126,7 +164,7 @@ async def _sse(run_id: str, after: int, node: str | None, errors: bool, caller: 
             continue
         if errors and event.type not in queries.ERRORS:
             continue
-        yield f"id: {event.seq}\nevent: {event.type}\ndata: {event.text}\n\n".encode()
+        yield f"id: {event.seq}\nevent: {event.type}\ndata: {event.brief if is_brief else event.text}\n\n".encode()
     view = await database_sync_to_async(queries.run)(run_id)
     if view["status"] in queries.TERMINAL_STATUSES:
         yield f"event: end\ndata: {json.dumps({'status': view['status']})}\n\n".encode()
@@ -139,11 +177,18 @@ def activations(request: HttpRequest, run_id: str) -> HttpResponse:
 
 
 @router.get("/{run_id}/document", summary="The graph of a run")
-def document(request: HttpRequest, run_id: str) -> HttpResponse:
-    """The document that the run executes now."""
+def document(request: HttpRequest, run_id: str, seq: int | None = None) -> HttpResponse:
+    """The document that the run executes now, or executed after the event `seq`: patches change it."""
     require(request, "read")
-    version = queries.run(run_id)["version"]
+    version = queries.version_at(run_id, seq)
     return as_json({"version": version, "document": document_of(version)})
+
+
+@router.get("/{run_id}/started", summary="Its nodes that have begun")
+def started(request: HttpRequest, run_id: str) -> HttpResponse:
+    """Of the outermost graph, with their state: no patch may change them, what is in them, or what leads to them."""
+    require(request, "read")
+    return as_json({"nodes": timeline.started(run_id)})
 
 
 @router.get("/{run_id}/outputs", summary="What its nodes gave")

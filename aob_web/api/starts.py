@@ -20,7 +20,7 @@ MAX_KEY = 200
 
 def one(data: bytes, headers: Mapping[str, str], caller: Caller) -> services.StartRequest:
     """The start that a body asks for. Raises AobError."""
-    return _request(_decoded(data), key_of(headers, caller))
+    return _request(_decoded(data), key_of(headers, caller), caller)
 
 
 def many(
@@ -48,7 +48,7 @@ def many(
     answers: list[dict[str, Any] | None] = [None] * len(items)
     for place, item in enumerate(items):
         try:
-            requests.append(_request(item, None if key is None else f"{key}#{place}"))
+            requests.append(_request(item, None if key is None else f"{key}#{place}", caller))
         except AobError as error:
             answers[place] = _refused(error)
     return requests, answers
@@ -84,9 +84,13 @@ def _refused(error: AobError) -> dict[str, Any]:
     return {"status": details["status"], "problem": details}
 
 
-def _request(value: Any, key: str | None) -> services.StartRequest:
-    body = shape(value, StartBody)
-    return services.StartRequest(body.workflow, body.inputs, body.priority, body.labels, key)
+def _request(value: Any, key: str | None, caller: Caller) -> services.StartRequest:
+    return wanted(shape(value, StartBody), key, caller)
+
+
+def wanted(body: StartBody, key: str | None, caller: Caller) -> services.StartRequest:
+    """The start that somebody asks for, under a key of `own_key`."""
+    return services.StartRequest(body.workflow, body.inputs, body.priority, body.labels, key, caller.name)
 
 
 def _decoded(data: bytes) -> Any:
@@ -94,8 +98,11 @@ def _decoded(data: bytes) -> Any:
 
 
 def key_of(headers: Mapping[str, str], caller: Caller) -> str | None:
+    return own_key(headers.get("idempotency-key"), caller)
+
+
+def own_key(key: str | None, caller: Caller) -> str | None:
     """Idempotency keys of different users never meet."""
-    key = headers.get("idempotency-key")
     if key is None:
         return None
     if not 0 < len(key) <= MAX_KEY:

@@ -48,13 +48,25 @@ def _find(name: str) -> Workflow:
     return found
 
 
-@router.get("", summary="List workflows")
-def workflows(request: HttpRequest, limit: int = 100, cursor: str = "") -> HttpResponse:
-    require(request, "read")
+def page(limit: int, cursor: str) -> dict[str, Any]:
+    """Workflows by name."""
     size = max(1, min(limit, MAX_PAGE))
     found = list(Workflow.objects.filter(name__gt=cursor).prefetch_related("tags", "versions")[: size + 1])
     following = found[size - 1].name if len(found) > size else None
-    return as_json({"items": [_workflow(one) for one in found[:size]], "next": following})
+    return {"items": [_workflow(one) for one in found[:size]], "next": following}
+
+
+def with_document(name: str, version: str) -> dict[str, Any]:
+    """A version of a workflow, by hash or tag, with its document. Raises WorkflowError."""
+    found = services.resolve(f"{name}@{version}")
+    row = _find(name).versions.select_related("created_by").get(version_id=found)
+    return {**_version(row), "name": name, "document": services.document_of(found)}
+
+
+@router.get("", summary="List workflows")
+def workflows(request: HttpRequest, limit: int = 100, cursor: str = "") -> HttpResponse:
+    require(request, "read")
+    return as_json(page(limit, cursor))
 
 
 @router.post("", openapi_extra=documented(PushBody), summary="Push a version")
@@ -94,9 +106,7 @@ def versions(request: HttpRequest, name: str, limit: int = 100, cursor: int = 2*
 @router.get("/{name}/versions/{version}", summary="One version with its document")
 def version(request: HttpRequest, name: str, version: str) -> HttpResponse:
     require(request, "read")
-    found = services.resolve(f"{name}@{version}")
-    row = _find(name).versions.select_related("created_by").get(version_id=found)
-    return as_json({**_version(row), "name": name, "document": services.document_of(found)})
+    return as_json(with_document(name, version))
 
 
 @router.get("/{name}/tags", summary="Its tags")

@@ -13,6 +13,7 @@ import aiohttp
 from django.conf import settings
 from yarl import URL
 
+from aob_web import mcp
 from aob_web.api import problems
 from aob_web.front.starts import MAX_DRAINED, Receive, Scope, Send, drain, refuse
 from workflows.core.errors import LimitExceeded
@@ -25,6 +26,9 @@ HOP_BY_HOP = frozenset(
     }
 )  # fmt: skip
 """What belongs to one connection and not to the message (RFC 9110, section 7.6.1)."""
+
+CLIENT_HEADER = "x-aob-client"
+"""Tells the web from which address a request came (see `aob_web.accounts.access`)."""
 
 WEBSOCKET = frozenset({"sec-websocket-key", "sec-websocket-version", "sec-websocket-extensions", "sec-websocket-accept"})
 GONE = (aiohttp.ClientError, ConnectionError, TimeoutError)
@@ -160,7 +164,9 @@ def _url(kind: str, scope: Scope) -> URL:
 
 def _headers(scope: Scope, dropped: frozenset[str]) -> list[tuple[str, str]]:
     pairs = ((name.decode("latin-1").lower(), value.decode("latin-1")) for name, value in scope["headers"])
-    return [(name, value) for name, value in pairs if name not in dropped]
+    passed = [(name, value) for name, value in pairs if name not in dropped and name != CLIENT_HEADER]
+    client = scope.get("client")
+    return [*passed, (CLIENT_HEADER, str(client[0]))] if client else passed
 
 
 def _has_body(scope: Scope) -> bool:
@@ -196,7 +202,7 @@ def _limit(scope: Scope) -> int:
     """The most bytes of a body. A page's form may carry a blob beside its fields."""
     if scope["path"] == BLOBS:
         return int(settings.AOB_MAX_BLOB_BYTES)
-    if scope["path"].startswith("/api/"):
+    if scope["path"].startswith("/api/") or scope["path"] == mcp.PATH:
         return int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
     return int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE + settings.AOB_MAX_BLOB_BYTES)
 

@@ -182,9 +182,9 @@ async def _answer(send: Send, status: int, value: Any, *headers: tuple[bytes, by
     await _send(send, status, msgspec.json.encode(value), _JSON, *headers)
 
 
-async def refuse(send: Send, details: dict[str, Any]) -> None:
+async def refuse(send: Send, details: dict[str, Any], *more: tuple[bytes, bytes]) -> None:
     """Answers with problem details (RFC 9457)."""
-    headers = [_PROBLEM]
+    headers = [_PROBLEM, *more]
     if "retry_after" in details:
         headers.append((b"retry-after", str(details["retry_after"]).encode()))
     if details["status"] == 401:

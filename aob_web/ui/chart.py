@@ -1,59 +1,56 @@
-"""Bars of a timeline: where each activation and attempt stands on a common axis, in per mille."""
+"""Columns of runs over time, as numbers for an SVG."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-WIDTH = 1000
-MIN_WIDTH = 4
+from runs.overview import Interval
+
+COLUMN = 20
+GAP = 3
+HEIGHT = 100
 
 
-def bars(activations: list[dict[str, Any]], started: str, ended: str | None) -> list[dict[str, Any]]:
-    """Each activation with `x` and `width`, its attempts likewise, its duration in words and its depth."""
-    begin = _seconds(started)
-    end = _seconds(ended) if ended else datetime.now(UTC).timestamp()
-    span = max(end - begin, 0.001)
-
-    def place(start: str | None, stop: str | None) -> tuple[int, int]:
-        first = (_seconds(start) if start else begin) - begin
-        last = (_seconds(stop) if stop else end) - begin
-        x = min(round(first / span * WIDTH), WIDTH - MIN_WIDTH)
-        return x, max(round((last - first) / span * WIDTH), MIN_WIDTH)
-
-    rows = []
-    for one in activations:
-        x, width = place(one["started_at"], one["ended_at"])
-        stop = _seconds(one["ended_at"]) if one["ended_at"] else end
-        attempts = []
-        for attempt in one["attempts"]:
-            ax, awidth = place(attempt["scheduled_at"], attempt["ended_at"] or one["ended_at"])
-            attempts.append({"x": ax, "width": awidth, "failed": bool(attempt["error"])})
-        rows.append(
+def columns(intervals: Sequence[Interval]) -> dict[str, Any]:
+    """Stacked columns of started runs by what became of them, for an SVG of `width` × HEIGHT."""
+    highest = max((one.started or 0 for one in intervals), default=0)
+    drawn = []
+    for place, one in enumerate(intervals):
+        at = datetime.fromtimestamp(one.start_ms / 1000, UTC)
+        number = one.started or 0
+        bad, cancelled, live = (min(number, part) for part in (one.failed, one.cancelled, one.live))
+        completed = max(0, number - bad - cancelled - live)
+        parts, top = [], HEIGHT
+        for kind, amount in (("completed", completed), ("live", live), ("cancelled", cancelled), ("failed", bad)):
+            # What is there is seen, however little it is beside the rest.
+            height = max(2, round(HEIGHT * 0.96 * amount / highest)) if amount and highest else 0
+            top -= height
+            if height:
+                parts.append({"kind": kind, "y": max(0, top), "height": height})
+        drawn.append(
             {
-                **one,
-                "x": x,
-                "width": min(width, WIDTH - x),
-                "bars": attempts if len(attempts) > 1 else [],
-                "took": words(stop - _seconds(one["started_at"])),
-                "depth": one["node"].count("/"),
-                "name": one["node"].rpartition("/")[2],
+                "x": place * COLUMN,
+                "width": COLUMN - GAP,
+                "parts": parts,
+                "known": one.started is not None,
+                "at": at,
+                "started": number,
+                "completed": completed,
+                "failed": bad,
+                "live": live,
+                "cancelled": cancelled,
             }
         )
-    return rows
-
-
-def words(seconds: float) -> str:
-    """`12 ms`, `3.4 s`, `2 min 5 s`."""
-    if seconds < 1:
-        return f"{round(seconds * 1000)} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 60:
-        return f"{minutes} min {rest} s"
-    return f"{minutes // 60} h {minutes % 60} min"
-
-
-def _seconds(text: str) -> float:
-    return datetime.fromisoformat(text).timestamp()
+    known = [one for one in drawn if one["known"]]
+    return {
+        "columns": drawn,
+        "width": len(drawn) * COLUMN,
+        "height": HEIGHT,
+        "column": COLUMN,
+        "highest": highest,
+        "total": sum(one["started"] for one in known),
+        "failed": sum(one["failed"] for one in known),
+        "is_counting": len(known) < len(drawn),
+    }

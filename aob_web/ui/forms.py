@@ -53,13 +53,16 @@ def _kind(part: dict[str, Any]) -> str:
     return kinds.get(wanted, "json") if isinstance(wanted, str) else "json"
 
 
-def read(request: HttpRequest, schema: Any) -> dict[str, Any]:
-    """The inputs that a form stands for. Raises FormError that names the field; files become blobs."""
+def read(request: HttpRequest, schema: Any, *, into: str = "inputs", prefix: str = "") -> dict[str, Any]:
+    """The values that a form stands for, to become `into`; its fields are named `prefix` and the property's name.
+
+    Raises FormError that names the field; files become blobs.
+    """
     inputs: dict[str, Any] = {}
     for field in fields(schema):
         name, kind = field["name"], field["kind"]
         if kind == "file":
-            upload = request.FILES.get(name)
+            upload = request.FILES.get(prefix + name)
             if isinstance(upload, UploadedFile):
                 inputs[name] = blobs.put(
                     upload.chunks(),
@@ -67,18 +70,18 @@ def read(request: HttpRequest, schema: Any) -> dict[str, Any]:
                     max_bytes=settings.AOB_MAX_BLOB_BYTES,
                 )
             continue
-        text = request.POST.get(name, "")
+        text = request.POST.get(prefix + name, "")
         if kind == "checkbox":
             inputs[name] = text == "on"
         elif text != "" or (kind == "text" and field["required"]):
-            inputs[name] = _value(field, text)
+            inputs[name] = _value(field, text, into)
     return inputs
 
 
-def _value(field: dict[str, Any], text: str) -> Any:
+def _value(field: dict[str, Any], text: str, into: str) -> Any:
     if field["kind"] in ("text", "select"):
         return text
     try:
         return decode(text)
     except AobError as error:
-        raise FormError(error.code, f"{field['label']}: {error.message}", f"/inputs/{field['name']}") from None
+        raise FormError(error.code, f"{field['label']}: {error.message}", f"/{into}/{field['name']}") from None

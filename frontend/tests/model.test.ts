@@ -7,74 +7,7 @@ import * as edits from "../src/model/edits";
 import { begin, edit, redo, undo } from "../src/model/history";
 import { merge, settle } from "../src/model/merge";
 import { namedIn, renameInExpression, renameInTemplate } from "../src/model/references";
-import type { NodeType } from "../src/model/types";
-
-const type = (name: string, parts: NodeType["parts"] = {}, ports = ["out", "error"]): NodeType => ({
-  name,
-  kind: "pure",
-  title: name,
-  help: "",
-  icon: "",
-  category: "",
-  ports,
-  parts,
-  config_schema: {},
-  output_schema: {},
-  node_schema: {},
-  retry: "none",
-  timeout: null,
-  example: {},
-});
-
-const registry = new Map(
-  [type("transform"), type("map", { items: "expression" }), type("switch", { cases: "cases" })].map((one) => [one.name, one]),
-);
-
-const empty: WorkflowDoc = { name: "w", nodes: {}, edges: {} };
-
-/** One random edit; what does not fit the document at hand changes nothing. */
-const change = fc.record({ what: fc.nat(11), a: fc.nat(), b: fc.nat(), text: fc.string({ maxLength: 8 }) });
-type Change = typeof change extends fc.Arbitrary<infer T> ? T : never;
-
-function applied(doc: WorkflowDoc, { what, a, b, text }: Change): WorkflowDoc {
-  const all = [...graphs(doc)];
-  const [path, graph] = all[a % all.length]!;
-  const ids = Object.keys(graph.nodes);
-  const [one, other] = [ids[a % ids.length], ids[b % ids.length]];
-  const name = one === undefined ? undefined : [...path, one].join("/");
-  const edgeIds = Object.keys(graph.edges ?? {});
-  const noteIds = Object.keys(doc.notes ?? {});
-  switch (what) {
-    case 0:
-      return edits.addNode(doc, path, { type: "transform", config: { output: text } }, { x: a % 900, y: b % 900 }).doc;
-    case 1:
-      return edits.addNode(doc, path, edits.blankNode(registry.get("map")!), { x: a % 900, y: b % 900 }).doc;
-    case 2:
-      return one && other && edits.refusal(doc, path, one, other) === null
-        ? edits.addEdge(doc, path, { from: one, to: other }).doc
-        : doc;
-    case 3:
-      return name ? edits.removeNodes(doc, [name]) : doc;
-    case 4:
-      return name ? edits.renameNode(doc, name, `id_${b % 50}`, registry) : doc;
-    case 5:
-      return name ? edits.setConfig(doc, name, "output", `{{ nodes.${other} }} ${text}`) : doc;
-    case 6:
-      return name ? edits.movePlaces(doc, { [name]: { x: a % 500, y: b % 500 } }) : doc;
-    case 7:
-      return edits.addNote(doc, { text, x: a % 500, y: b % 500, w: 200, h: 100 }).doc;
-    case 8:
-      return noteIds.length > 0 ? edits.removeNotes(doc, [noteIds[a % noteIds.length]!]) : doc;
-    case 9: {
-      const copied = name ? clip(doc, [name]) : null;
-      return copied ? paste(doc, path, copied, { x: b % 500, y: 0 }, registry).doc : doc;
-    }
-    case 10:
-      return edgeIds.length > 0 ? edits.removeEdges(doc, path, [edgeIds[b % edgeIds.length]!]) : doc;
-    default:
-      return name ? edits.removeKeepingFlow(doc, [name]) : doc;
-  }
-}
+import { applied, type Change, change, empty, registry } from "./random";
 
 function sound(doc: WorkflowDoc): void {
   const seen: string[] = [];
@@ -91,6 +24,7 @@ function sound(doc: WorkflowDoc): void {
   expect(new Set(seen).size).toBe(seen.length);
   const names = new Set([...graphs(doc)].flatMap(([path, graph]) => Object.keys(graph.nodes).map((id) => [...path, id].join("/"))));
   for (const place of Object.keys(doc.layout ?? {})) expect(names).toContain(place);
+  for (const note of Object.values(doc.notes ?? {})) for (const name of note.nodes ?? []) expect(names).toContain(name);
 }
 
 describe("history", () => {

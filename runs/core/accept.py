@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from runs.core import tickets
 from runs.core.events import Fact
 from runs.core.state import State
 
@@ -35,6 +36,8 @@ def accepts(state: State, fact: Fact) -> bool:
         return bool(state.timers.get(fact.node or "") == data["due"])
     if kind == "SignalReceived":
         return _has_room(state, data)
+    if kind in tickets.FACTS:
+        return tickets.takes(state, kind, fact.node, data)
     if kind == "PauseRequested":
         return not state.paused
     if kind == "ResumeRequested":
@@ -45,9 +48,19 @@ def accepts(state: State, fact: Fact) -> bool:
 
 
 def due_timers(state: State, now: int) -> list[Fact]:
-    """The timers that are due, earliest first; of a paused run only its own timeout."""
+    """The timers and reminders that are due, earliest first; of a paused run only its own timeout."""
     due = sorted((at, path) for path, at in state.timers.items() if at <= now and (not state.paused or not path))
-    return [Fact("TimerFired", path or None, {"due": at}) for at, path in due]
+    fired = [Fact("TimerFired", path or None, {"due": at}) for at, path in due]
+    if not state.reminders or state.paused:
+        return fired
+    late = sorted((at, path) for path, at in state.reminders.items() if at <= now)
+    return [*fired, *(_reminder(state, path, at) for at, path in late)]
+
+
+def _reminder(state: State, path: str, due: int) -> Fact:
+    ticket = state.active[path].ticket
+    assert ticket is not None
+    return Fact("TicketReminded", path, {"ticket": ticket.id, "count": ticket.reminders + 1, "due": due})
 
 
 def _has_room(state: State, data: dict[str, Any]) -> bool:

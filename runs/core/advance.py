@@ -9,22 +9,45 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from runs.core import paths, retries
+from runs.core import limits, paths, retries
 from runs.core.events import MAX_LOSSES, Event
 from runs.core.fold import Graphs, apply, graph_of
-from runs.core.ids import child_id
+from runs.core.ids import child_id, ticket_id
 from runs.core.scope import NodeResolver, Part, instant, variables
-from runs.core.state import Activation, State
+from runs.core.state import Activation, Answer, State
+from runs.core.tickets import ANSWERS, MAX_TITLE, next_step, verdict
 from runs.core.values import Value, Values, put
 from workflows.core.compile import compile_retry
 from workflows.core.durations import parse_duration, parse_instant
 from workflows.core.errors import AobError, LimitExceeded
 from workflows.core.expressions import Expression
 from workflows.core.ir import NodeIR, RetryIR
+from workflows.core.people import assignees, chain, check_quorum, reminder_seconds
+from workflows.core.strictjson import check
 from workflows.nodes.map import DEFAULT_CONCURRENCY
 from workflows.nodes.registry import NodeType, node_types
 
 MICROSECONDS = 1_000_000
+NOBODY_ANSWERED = "Nobody decided in time."
+NOT_ENOUGH = "Those who are left cannot be enough any more to approve it."
+MAX_TOLD = 4_000
+REVIEW_FORM: dict[str, Any] = {
+    "type": "object",
+    "properties": {
+        "do": {
+            "type": "string",
+            "enum": ["retry", "skip"],
+            "default": "retry",
+            "title": "What to do",
+            "description": "retry runs the node again; skip goes on without it.",
+        },
+        "value": {"title": "Value", "description": "With skip: the output that the node gives instead, as JSON."},
+    },
+    "required": ["do"],
+    "additionalProperties": False,
+}
+"""What whoever approves the ticket of a failed node fills in."""
+
 Decision = tuple[str, str | None, dict[str, Any]]
 
 
@@ -48,6 +71,8 @@ def decide(state: State, irs: Graphs, values: Values) -> Decision | None:
     """The next decision, or None when the run waits for a fact. Does not change the state."""
     if state.ended:
         return None
+    if state.settling:
+        return _settle(state, state.settling[0])
     if state.cancel is not None:
         return "RunCancelled", None, {"reason": state.cancel.get("reason"), "by": state.cancel.get("by")}
     if state.timed_out:
@@ -138,9 +163,19 @@ def _begin(place: _Place) -> Decision:
     if node.type == "fail":
         resolve = place.resolver()
         return _failed(place, {"code": str(resolve("code") or "failed"), "message": str(resolve("message"))})
+    limits.check_size(place.state, place.irs)
     if node_type.is_task:
-        config = place.store(place.resolver().whole(), f"The config of node {place.path!r}")
-        return "TaskScheduled", place.path, put({"attempt": 1}, "input", config)
+        config = place.resolver().whole()
+        grant = limits.check_grant(place.state, place.irs, place.path, node, config)
+        stored = place.store(config, f"The config of node {place.path!r}")
+        data: dict[str, Any] = {"attempt": 1}
+        if node_type.kind == "agent":
+            limits.check_agents(place.state)
+            data["agents"] = 1
+        if grant.hosts is not None:
+            # The worker holds every hop of the node's requests to them.
+            data["hosts"] = sorted(grant.hosts)
+        return "TaskScheduled", place.path, put(data, "input", stored)
     if node_type.run is not None:
         outcome = node_type.run(place.resolver())
         more = {"log": {"level": outcome.log[0], "message": outcome.log[1]}} if outcome.log else {}
@@ -161,14 +196,67 @@ def _begin_delay(place: _Place) -> Decision:
 def _begin_signal(place: _Place) -> Decision:
     resolve = place.resolver()
     data: dict[str, Any] = {"kind": "signal", "name": str(resolve("name"))}
-    timeout = resolve("timeout")
-    due = place.due()
-    if timeout is not None:
-        own = place.state.now + round(parse_duration(str(timeout)) * MICROSECONDS)
-        due = own if due is None else min(due, own)
+    due = _patience(place, resolve)
     if due is not None:
         data |= {"due": due, "until": instant(due)}
     return "NodeWaiting", place.path, data
+
+
+def _patience(place: _Place, resolve: NodeResolver) -> int | None:
+    """Until when a node waits for people or programs: by its `timeout` in the config, or the one that every node has."""
+    timeout = resolve("timeout")
+    due = place.due()
+    if timeout is None:
+        return due
+    own = place.state.now + round(parse_duration(str(timeout)) * MICROSECONDS)
+    return own if due is None else min(due, own)
+
+
+def _begin_approval(place: _Place) -> Decision:
+    resolve, state, pointer = place.resolver(), place.state, f"{place.node.pointer}/config"
+    literal = resolve.config
+    data: dict[str, Any] = {
+        "kind": "approval",
+        "ticket": ticket_id(state.run_id, state.seq + 1, state.now),
+        "title": _title(resolve("title"), place.path),
+        "assignees": assignees(resolve("assignees"), f"{pointer}/assignees"),
+        "priority": literal.get("priority", "medium"),
+        "on_timeout": literal.get("on_timeout", "reject"),
+    }
+    quorum = literal.get("quorum", "any")
+    data["quorum"] = {"any": 1, "all": 0}[quorum] if isinstance(quorum, str) else quorum["n"]
+    if literal.get("not_starter") and state.started_by is not None:
+        data["not_by"] = state.started_by
+    check_quorum(data["quorum"], data["assignees"], data.get("not_by"), f"{pointer}/quorum")
+    if (due := _patience(place, resolve)) is not None:
+        data |= {"due": due, "until": instant(due), "period": due - state.now}
+    if data["on_timeout"] == "escalate":
+        data["escalate_to"], *then = chain(resolve("escalate_to"), f"{pointer}/escalate_to")
+        for people in (data["escalate_to"], *then):
+            check_quorum(data["quorum"], people, data.get("not_by"), f"{pointer}/quorum")
+        if then:
+            data["escalate_then"] = then
+    if (veto := resolve("veto")) not in (None, "anyone"):
+        data["veto"] = assignees(veto, f"{pointer}/veto")
+    if (every := resolve("remind_every")) is not None:
+        data["remind_every"] = round(reminder_seconds(every, f"{pointer}/remind_every") * MICROSECONDS)
+    if literal.get("bulk"):
+        data["bulk"] = True
+    for key in ("body", "values", "form"):
+        value = resolve(key)
+        if value is not None:
+            put(data, key, place.store(value, f"The {key} of {place.path!r}"))
+    return "NodeWaiting", place.path, data
+
+
+def _title(value: Any, path: str) -> str:
+    """One line, cut where it is too long: what matters stands in `body` and `values`. Raises AobError."""
+    check(value)
+    return _cut(" ".join(str(value).split()) or path)
+
+
+def _cut(text: str) -> str:
+    return text if len(text) <= MAX_TITLE else f"{text[: MAX_TITLE - 1]}…"
 
 
 def _begin_map(place: _Place) -> Decision:
@@ -214,9 +302,12 @@ def _begin_subworkflow(place: _Place) -> Decision:
             f"{place.node.pointer}/config/workflow",
             "Push the workflow, then start a new run.",
         )
+    limits.check_grant(place.state, place.irs, place.path, place.node, resolve.config)
     inputs = resolve("inputs")
     child = child_id(place.state.run_id, place.state.seq + 1, place.state.now)
     data: dict[str, Any] = {"child": child, "workflow": wanted, "version": version}
+    if agents := limits.agents_for(place.state, place.irs(version)):
+        data["agents"] = agents
     if (due := place.due()) is not None:
         data["due"] = due
     value = place.store({} if inputs is None else inputs, f"The inputs of {place.path!r}")
@@ -226,6 +317,7 @@ def _begin_subworkflow(place: _Place) -> Decision:
 _BEGINNINGS: dict[str, Callable[[_Place], Decision]] = {
     "delay": _begin_delay,
     "signal": _begin_signal,
+    "approval": _begin_approval,
     "map": _begin_map,
     "loop": _begin_loop,
     "subworkflow": _begin_subworkflow,
@@ -256,6 +348,10 @@ def _conclude(place: _Place) -> Decision:
     what = result[0]
     if what == "timer":
         return _timer_ended(place)
+    if what == "decided" and activation.kind == "failure":
+        return _reviewed(place, status=result[1])
+    if what == "decided":
+        return _ticket_ended(place, status=result[1], at=result[2], by=result[3])
     if what == "lost":
         if activation.losses >= MAX_LOSSES:
             message = f"The worker was lost {activation.losses} times while it executed this node."
@@ -285,6 +381,55 @@ def _timer_ended(place: _Place) -> Decision:
         return _failed(place, {"code": "signal_timed_out", "message": message})
     message = f"The node {place.path!r} took longer than its timeout."
     return _failed(place, {"code": "timeout", "message": message})
+
+
+def _settle(state: State, path: str) -> Decision:
+    """What becomes of a ticket that was answered often enough, or whose time is up."""
+    activation = state.active[path]
+    ticket = activation.ticket
+    assert ticket is not None
+    if activation.result == ["answered"]:
+        last, said = ticket.answers[-1], verdict(ticket) or "reject"
+        reason = last.reason if last.answer == said else NOT_ENOUGH
+        return "TicketDecided", path, {"ticket": ticket.id, "status": ANSWERS[said], "by": last.by, "reason": reason}
+    step = next_step(ticket)
+    is_unattended = activation.result is not None and activation.result[0] == "unattended"
+    if step is not None or is_unattended:
+        assert activation.result is not None
+        people = activation.result[1] if step is None else step
+        data: dict[str, Any] = {"ticket": ticket.id, "assignees": people}
+        if not is_unattended or ticket.period is not None:
+            due = state.now + (ticket.period or 0)
+            data |= {"due": due, "until": instant(due)}
+        if is_unattended:
+            data["because"] = "unattended"
+        if step is None:
+            data["forsaken"] = True
+        return "TicketEscalated", path, data
+    status = {"approve": "approved", "timed_out": "timed_out"}.get(ticket.on_timeout, "rejected")
+    return "TicketDecided", path, {"ticket": ticket.id, "status": status, "by": None, "reason": NOBODY_ANSWERED}
+
+
+def _ticket_ended(place: _Place, *, status: str, at: int, by: str | None) -> Decision:
+    """The output of an approval: the answer that decided, and with a quorum all of them."""
+    ticket = place.activation.ticket
+    assert ticket is not None
+    answers = [_answered(place, one) for one in ticket.answers]
+    answer = {status: answer for answer, status in ANSWERS.items()}.get(status, status)
+    if by is not None:
+        output = answers[-1]
+        if output["answer"] != answer:
+            output = {**output, "answer": answer, "reason": NOT_ENOUGH}
+    else:
+        output = {"answer": answer, "by": None, "at": instant(at), "reason": NOBODY_ANSWERED, "form": None}
+    if ticket.quorum != 1:
+        output = {**output, "answers": answers}
+    return _completed(place, output, status)
+
+
+def _answered(place: _Place, one: Answer) -> dict[str, Any]:
+    form = None if one.form is None else place.values.load(one.form)
+    return {"answer": one.answer, "by": one.by, "at": instant(one.at), "reason": one.reason, "form": form}
 
 
 def _attempt_failed(place: _Place, error: dict[str, Any], jitter: float) -> Decision:
@@ -320,9 +465,9 @@ def _route(place: _Place) -> Decision:
     fresh = [edge for edge in place.node.outgoing if edge.id not in frame.edges]
     value = frame.outputs.get(place.name)
     taken: list[str] = []
-    if frame.nodes[place.name] == "done" and value is not None:
+    if value is not None:
         output = place.values.load(value)
-        chosen = _taken(place, "out", output)
+        chosen = _taken(place, frame.ports.get(place.name, "out"), output)
         taken = [edge.id for edge in fresh if edge.id in chosen]
     return "NodeRouted", place.path, {"taken": taken}
 
@@ -411,6 +556,8 @@ def _failed(place: _Place, error: dict[str, Any], *, dead_letter: bool = False) 
     """A node failed for good: what its `on_failure` or its `error` edge makes of it."""
     node = place.node
     data: dict[str, Any] = {"error": error, "handled": "fail"}
+    if node.on_failure == "review":
+        return _review(place, error, dead_letter=dead_letter)
     try:
         if node.on_failure == "error":
             data |= {"handled": "error", "taken": _taken(place, "error", {"error": error})}
@@ -426,6 +573,49 @@ def _failed(place: _Place, error: dict[str, Any], *, dead_letter: bool = False) 
     if dead_letter and data["handled"] == "fail":
         data["dead_letter"] = True
     return "NodeFailed", place.path, data
+
+
+def _review(place: _Place, error: dict[str, Any], *, dead_letter: bool) -> Decision:
+    """People say what becomes of a node that failed for good: it runs again, is passed over with a value, or fails."""
+    state, code = place.state, str(error.get("code"))
+    data: dict[str, Any] = {
+        "kind": "failure",
+        "ticket": ticket_id(state.run_id, state.seq + 1, state.now),
+        "title": _cut(f"{place.path} failed: {code}"),
+        "body": _told_error(place.path, place.node.type, error),
+        "form": REVIEW_FORM,
+        "assignees": list(place.node.review_by),
+        "priority": "medium",
+        "quorum": 1,
+        "on_timeout": "reject",
+        "error": error,
+    }
+    if dead_letter:
+        data["dead_letter"] = True
+    return "NodeWaiting", place.path, data
+
+
+def _told_error(path: str, node_type: str, error: dict[str, Any]) -> str:
+    """The error as Markdown: indented, so that nothing in it is read as Markdown."""
+    lines = f"{error.get('code')}: {error.get('message')}"[:MAX_TOLD].splitlines() or [""]
+    told = "\n".join(f"    {line}" for line in lines)
+    return (
+        f"The node `{path}` ({node_type}) failed for good.\n\n{told}\n\n"
+        "Approve to run it again (`retry`) or to go on with `value` as its output (`skip`). Reject to fail the run."
+    )
+
+
+def _reviewed(place: _Place, *, status: str) -> Decision:
+    activation = place.activation
+    assert activation.ticket is not None and activation.failed is not None
+    if status != "approved":
+        data: dict[str, Any] = {**activation.failed, "handled": "fail"}
+        return "NodeFailed", place.path, data
+    given = activation.ticket.answers[-1].form
+    form = {} if given is None else place.values.load(given)
+    if form.get("do") == "skip":
+        return _completed(place, form.get("value"), "out")
+    return ("TaskScheduled", place.path, _next_attempt(place)) if activation.attempt else _begin(place)
 
 
 def _taken(place: _Place, port: str, output: Any) -> list[str]:

@@ -13,7 +13,8 @@ import msgspec
 
 from runs.core import paths
 from runs.core.events import DECISIONS, TERMINAL, Event
-from runs.core.state import Activation, Entry, Frame, Limits, State
+from runs.core.state import Activation, Agent, Answer, Entry, Frame, Limits, State, Ticket
+from runs.core.tickets import MAX_REMINDERS, part_of, verdict
 from runs.core.values import Value, get
 from workflows.core.ir import GraphIR, NodeIR, WorkflowIR
 
@@ -70,6 +71,7 @@ def _run_started(state: State, event: Event, irs: Graphs) -> None:
     state.run_id = data["run"]
     state.version = data["version"]
     state.started_at = event.at
+    state.started_by = data.get("by")
     state.attempt = data.get("attempt", 1)
     state.inputs = _value(data, "inputs")
     state.limits = msgspec.convert(data.get("limits", {}), Limits)
@@ -106,6 +108,9 @@ def _timer_fired(state: State, event: Event, irs: Graphs) -> None:
     activation = state.active[path]
     if activation.kind == "task":
         state.agenda.append(("retry", path))
+    elif activation.result is None and activation.ticket is not None:
+        activation.result = ["timer"]
+        state.settling.append(path)
     elif activation.result is None:
         _arrived(state, event, ["timer"])
 
@@ -113,15 +118,87 @@ def _timer_fired(state: State, event: Event, irs: Graphs) -> None:
 def _signal_received(state: State, event: Event, irs: Graphs) -> None:
     name = event.data["name"]
     value = _value(event.data, "payload")
-    for path, activation in state.active.items():
-        if activation.kind == "signal" and activation.name == name and activation.result is None:
-            activation.result = ["ok", value]
-            state.agenda.append(("finish", path))
-            return
-    state.signals.setdefault(name, []).append(value)
+    waiting = [
+        (activation.since, path)
+        for path, activation in state.active.items()
+        if activation.kind == "signal" and activation.name == name and activation.result is None
+    ]
+    if not waiting:
+        state.signals.setdefault(name, []).append(value)
+        return
+    # Who waits longest; a snapshot does not keep the order in which nodes became active.
+    path = min(waiting)[1]
+    state.active[path].result = ["ok", value]
+    state.agenda.append(("finish", path))
+
+
+def _ticket_answered(state: State, event: Event, irs: Graphs) -> None:
+    path, data = event.node or "", event.data
+    activation = state.active[path]
+    assert activation.ticket is not None
+    answer = Answer(data["answer"], data["by"], state.now, data.get("reason"), get(data, "form"), data.get("groups", []))
+    activation.ticket.answers = [*activation.ticket.answers, answer]
+    if verdict(activation.ticket) is not None:
+        activation.result = ["answered"]
+        state.settling.append(path)
+
+
+def _ticket_delegated(state: State, event: Event, irs: Graphs) -> None:
+    ticket, by = _ticket(state, event), event.data["by"]
+    part = part_of(ticket, by, event.data.get("groups", ()))
+    standins = {name: names for name, names in ticket.standins.items() if name != by}
+    ticket.standins = {**standins, event.data["to"]: part}
+    ticket.away = [*ticket.away, by]
+    if ticket.claimed == by:
+        ticket.claimed = None
+
+
+def _ticket_claimed(state: State, event: Event, irs: Graphs) -> None:
+    ticket = _ticket(state, event)
+    ticket.claimed = event.data["by"]
+    ticket.notes += 1
+
+
+def _ticket_released(state: State, event: Event, irs: Graphs) -> None:
+    _ticket(state, event).claimed = None
+
+
+def _ticket_commented(state: State, event: Event, irs: Graphs) -> None:
+    _ticket(state, event).notes += 1
+
+
+def _ticket_reminded(state: State, event: Event, irs: Graphs) -> None:
+    _ticket(state, event).reminders += 1
+    _remind_next(state, event.node or "", after=event.data["due"])
+
+
+def _ticket_unattended(state: State, event: Event, irs: Graphs) -> None:
+    path = event.node or ""
+    state.active[path].result = ["unattended", event.data["to"]]
+    state.settling.append(path)
+
+
+def _ticket(state: State, event: Event) -> Ticket:
+    ticket = state.active[event.node or ""].ticket
+    assert ticket is not None
+    return ticket
+
+
+def _remind_next(state: State, path: str, *, after: int) -> None:
+    """Reminders that were missed while nothing ran are not made up for."""
+    ticket = state.active[path].ticket
+    state.reminders.pop(path, None)
+    if ticket is None or ticket.every is None or ticket.reminders >= MAX_REMINDERS:
+        return
+    missed = max(state.now - after, 0) // ticket.every
+    state.reminders[path] = after + (missed + 1) * ticket.every
 
 
 def _child_ended(state: State, event: Event, irs: Graphs) -> None:
+    # What was promised to the child and not used is free for others again.
+    activation = state.active[event.node or ""]
+    state.agents -= activation.agents - event.data.get("agents", 0)
+    activation.agents = 0
     if event.data["status"] == "completed":
         _arrived(state, event, ["ok", _value(event.data, "output")])
     else:
@@ -162,9 +239,12 @@ def _arrived(state: State, event: Event, result: list[Any]) -> None:
 def _task_scheduled(state: State, event: Event, irs: Graphs) -> None:
     path = event.node or ""
     activation = state.active.get(path)
-    if activation is None:
+    if activation is None or not activation.input_seq:
         activation = _activate(state, event, "task")
         activation.input_seq = event.seq
+        state.agents += event.data.get("agents", 0)
+    elif activation.kind == "failure":
+        activation.kind, activation.ticket, activation.failed = "task", None, None
     activation.attempt = event.data["attempt"]
     activation.retrying = False
     activation.result = None
@@ -183,8 +263,22 @@ def _retry_scheduled(state: State, event: Event, irs: Graphs) -> None:
 
 def _node_waiting(state: State, event: Event, irs: Graphs) -> None:
     data = event.data
+    path = event.node or ""
+    before = state.active.get(path)
     activation = _activate(state, event, data["kind"])
     activation.name = data.get("name")
+    if "ticket" in data:
+        own = {name: data[key] for name, key in _TICKET.items() if key in data}
+        activation.ticket = Ticket(data["ticket"], **own)
+        _remind_next(state, path, after=state.now)
+    if data["kind"] == "failure":
+        state.timers.pop(path, None)
+        activation.failed = {key: data[key] for key in ("error", "dead_letter") if key in data}
+        if before is not None:
+            # A task that is tried again goes on with the number of its next attempt and with its budget.
+            names = ("attempt", "started", "input_seq", "agent")
+            for name in names:
+                setattr(activation, name, getattr(before, name))
     _set_timer(state, event)
     stored = state.signals.get(activation.name or "") if activation.kind == "signal" else None
     if stored:
@@ -194,9 +288,52 @@ def _node_waiting(state: State, event: Event, irs: Graphs) -> None:
         state.agenda.append(("finish", event.node or ""))
 
 
+_TICKET = {
+    "assignees": "assignees",
+    "quorum": "quorum",
+    "not_by": "not_by",
+    "on_timeout": "on_timeout",
+    "escalate_to": "escalate_to",
+    "period": "period",
+    "later": "escalate_then",
+    "vetoes": "veto",
+    "every": "remind_every",
+}
+"""What the state keeps of a ticket, and how the event that opens it calls that."""
+
+
+def _ticket_escalated(state: State, event: Event, irs: Graphs) -> None:
+    """Others are asked now, from the beginning: what was answered before does not count for them."""
+    path = event.node or ""
+    ticket = _ticket(state, event)
+    state.active[path].result = None
+    ticket.assignees = event.data["assignees"]
+    ticket.answers = []
+    ticket.away, ticket.standins, ticket.claimed = [], {}, None
+    if event.data.get("forsaken"):
+        ticket.forsaken = True
+    elif ticket.escalated:
+        ticket.later = ticket.later[1:]
+    ticket.escalated = True
+    state.settling.remove(path)
+    _set_timer(state, event)
+    _remind_next(state, path, after=state.now)
+
+
+def _ticket_decided(state: State, event: Event, irs: Graphs) -> None:
+    path = event.node or ""
+    state.active[path].result = ["decided", event.data["status"], state.now, event.data["by"]]
+    state.settling.remove(path)
+    state.timers.pop(path, None)
+    state.reminders.pop(path, None)
+    state.agenda.append(("finish", path))
+
+
 def _child_started(state: State, event: Event, irs: Graphs) -> None:
     activation = _activate(state, event, "child")
     activation.name = event.data["child"]
+    activation.agents = event.data.get("agents", 0)
+    state.agents += activation.agents
     _set_timer(state, event)
 
 
@@ -206,6 +343,7 @@ def _node_completed(state: State, event: Event, irs: Graphs) -> None:
     value = get(event.data, "output")
     if value is None and activation is not None and activation.result is not None:
         value = activation.result[1]
+    _leave_by(state, path, event.data.get("port", "out"))
     _end_node(state, irs, path, "done", value, event.data.get("taken", ()))
 
 
@@ -219,6 +357,7 @@ def _node_failed(state: State, event: Event, irs: Graphs) -> None:
         frame = state.frames[frame_path]
         state.active.pop(path, None)
         state.timers.pop(path, None)
+        state.reminders.pop(path, None)
         frame.nodes[node] = "failed"
         if not frame_path:
             state.failure = {"node": path, "error": data["error"]}
@@ -230,6 +369,8 @@ def _node_failed(state: State, event: Event, irs: Graphs) -> None:
         return
     value = get(data, "output") or [{"error": data["error"]}]
     status = "done" if handled == "continue" else "failed"
+    if handled == "error":
+        _leave_by(state, path, "error")
     _end_node(state, irs, path, status, None if handled == "skip" else value, data.get("taken", ()))
 
 
@@ -310,15 +451,69 @@ def _iteration_completed(state: State, event: Event, irs: Graphs) -> None:
     state.agenda.append(("iterate", path))
 
 
-# A patch
+# Agents
+
+
+def _agent_step_started(state: State, event: Event, irs: Graphs) -> None:
+    """What a step that is begun again had reserved stays used: nobody knows whether it was paid for."""
+    activation = state.active[event.node or ""]
+    agent = activation.agent = activation.agent or Agent()
+    reserved = event.data.get("reserved", {})
+    agent.step, agent.attempt, agent.open = event.data["step"], event.data["attempt"], True
+    agent.reserved_tokens, agent.reserved_cost = reserved.get("tokens", 0), reserved.get("cost", 0)
+    _use(state, agent, agent.reserved_tokens, agent.reserved_cost)
+
+
+def _agent_step_ended(state: State, event: Event, irs: Graphs) -> None:
+    activation = state.active[event.node or ""]
+    agent = activation.agent
+    assert agent is not None
+    used = event.data.get("used", {})
+    _use(state, agent, used.get("tokens", 0) - agent.reserved_tokens, used.get("cost", 0) - agent.reserved_cost)
+    agent.open = False
+    agent.reserved_tokens = agent.reserved_cost = 0
+    agent.outside = agent.outside or event.data.get("outside", False)
+    # A worker that is lost between two steps loses nothing, however often.
+    activation.losses = 0
+
+
+def _use(state: State, agent: Agent, tokens: int, cost: int) -> None:
+    agent.tokens += tokens
+    agent.cost += cost
+    state.tokens += tokens
+    state.cost += cost
+
+
+# Patches
+
+
+def _patch_proposed(state: State, event: Event, irs: Graphs) -> None:
+    """The graph stays as it is; a patch that is only tried waits for nobody."""
+    if event.data["mode"] == "review":
+        state.pending.append(event.data["patch"])
+
+
+def _patch_rejected(state: State, event: Event, irs: Graphs) -> None:
+    state.pending.remove(event.data["patch"])
+
+
+def _patch_refused(state: State, event: Event, irs: Graphs) -> None:
+    state.refused += 1
 
 
 def _patch_applied(state: State, event: Event, irs: Graphs) -> None:
     """From here on another version holds (law 4): every live frame is wired anew from what was decided."""
+    state.pending = [patch for patch in state.pending if patch != event.data.get("patch")]
+    before = irs(state.version)
+    state.base = state.base or state.version
     state.version = event.data["version"]
     state.pins = {**state.pins, **event.data.get("pins", {})}
     ir = irs(state.version)
-    for frame_path, frame in state.frames.items():
+    _grant(state, event.data.get("by", {}), before, ir)
+    # Sorted, because a snapshot does not keep the order in which frames were opened.
+    for frame_path, frame in sorted(state.frames.items()):
+        if frame.error is not None:
+            continue
         graph = ir.graphs[paths.graph_key(frame_path)]
         for name in [name for name, status in frame.nodes.items() if status in ("ready", "dead")]:
             del frame.nodes[name]
@@ -339,8 +534,25 @@ def _patch_applied(state: State, event: Event, irs: Graphs) -> None:
                 _make_ready(state, frame_path, frame, name)
             else:
                 _settle(state, frame_path, frame, node)
-        if frame.left == 0 and frame.error is None:
+        if frame.left == 0:
             state.agenda.append(("end", frame_path))
+
+
+def _grant(state: State, author: dict[str, Any], before: WorkflowIR, after: WorkflowIR) -> None:
+    """Nodes that an agent brought or changed stand under its grant from here on; those that others changed do not."""
+    is_agent = author.get("kind") == "agent"
+    if not is_agent and not state.granted:
+        return
+    for key, graph in after.graphs.items():
+        known = before.graphs[key].nodes if key in before.graphs else {}
+        for name, node in graph.nodes.items():
+            if name in known and known[name].digest == node.digest:
+                continue
+            path = f"{key}/{name}" if key else name
+            if is_agent:
+                state.granted[path] = author["name"]
+            else:
+                state.granted.pop(path, None)
 
 
 def _concerns_wiring(entry: Entry, frame_path: str) -> bool:
@@ -389,6 +601,7 @@ def _make_ready(state: State, frame_path: str, frame: Frame, name: str) -> None:
 def _end_node(state: State, irs: Graphs, path: str, status: str, value: Value | None, taken: Iterable[str]) -> None:
     activation = state.active.pop(path, None)
     state.timers.pop(path, None)
+    state.reminders.pop(path, None)
     if activation is not None and activation.kind in ("map", "loop"):
         _drop_within(state, path)
         state.agenda = [entry for entry in state.agenda if entry[1] != path]
@@ -402,6 +615,13 @@ def _end_node(state: State, irs: Graphs, path: str, status: str, value: Value | 
     frame.left -= 1
     if frame.left == 0:
         state.agenda.append(("end", frame_path))
+
+
+def _leave_by(state: State, path: str, port: str) -> None:
+    """Keeps the port, so that edges which a patch draws later are decided as if they had been there."""
+    if port != "out":
+        frame_path, name = paths.split(path)
+        state.frames[frame_path].ports[name] = port
 
 
 def _decide_edges(state: State, graph: GraphIR, frame_path: str, node: NodeIR, taken: Iterable[str]) -> None:
@@ -441,14 +661,18 @@ def _drop_within(state: State, root: str) -> None:
     state.frames = {path: frame for path, frame in state.frames.items() if not paths.is_within(path, root)}
     state.active = {path: one for path, one in state.active.items() if not paths.is_within(path, root)}
     state.timers = {path: due for path, due in state.timers.items() if not paths.is_within(path, root)}
+    state.reminders = {path: due for path, due in state.reminders.items() if not paths.is_within(path, root)}
     state.agenda = [entry for entry in state.agenda if not paths.is_within(entry[1], root)]
+    state.settling = [path for path in state.settling if not paths.is_within(path, root)]
 
 
 def _end_run(state: State, status: str) -> None:
     state.status = status
     state.agenda = []
+    state.settling = []
     state.active = {}
     state.timers = {}
+    state.reminders = {}
     state.signals = {}
     state.frames = {path: frame for path, frame in state.frames.items() if not path}
 
@@ -461,12 +685,24 @@ _TRANSITIONS: dict[str, Callable[[State, Event, Graphs], None]] = {
     "TaskLost": _task_lost,
     "TimerFired": _timer_fired,
     "SignalReceived": _signal_received,
+    "TicketAnswered": _ticket_answered,
+    "TicketDelegated": _ticket_delegated,
+    "TicketClaimed": _ticket_claimed,
+    "TicketReleased": _ticket_released,
+    "TicketCommented": _ticket_commented,
+    "TicketReminded": _ticket_reminded,
+    "TicketUnattended": _ticket_unattended,
     "ChildEnded": _child_ended,
     "PauseRequested": _pause_requested,
     "ResumeRequested": _resume_requested,
     "CancelRequested": _cancel_requested,
     "RetryOverridden": _retry_overridden,
+    "AgentStepStarted": _agent_step_started,
+    "AgentStepEnded": _agent_step_ended,
+    "PatchProposed": _patch_proposed,
     "PatchApplied": _patch_applied,
+    "PatchRejected": _patch_rejected,
+    "PatchRefused": _patch_refused,
     "EngineFailed": _engine_failed,
     "TaskScheduled": _task_scheduled,
     "RetryScheduled": _retry_scheduled,
@@ -475,6 +711,8 @@ _TRANSITIONS: dict[str, Callable[[State, Event, Graphs], None]] = {
     "NodeSkipped": _node_skipped,
     "NodeWaiting": _node_waiting,
     "NodeRouted": _node_routed,
+    "TicketEscalated": _ticket_escalated,
+    "TicketDecided": _ticket_decided,
     "MapStarted": _map_started,
     "ItemCompleted": _item_completed,
     "ItemFailed": _item_failed,

@@ -34,13 +34,14 @@ def fork(log: Sequence[Event], start: str, first: Event, irs: Graphs, values: Va
     """
     _check_start(log, start)
     old_version = log[0].data["version"]
-    redone = _Redone(irs(_last_version(log)), [start, *_unfinished(log)])
+    redone = _Redone(irs(_last_version(log)), _starts(log, start))
+    left = _left_patches(log, is_same=first.data["version"] == old_version)
     state = State()
     apply(state, first, irs)
     made = [first]
     places = {1: 1}
     for event in log[1:]:
-        if redone.drops(event):
+        if redone.drops(event) or (event.node is None and event.data.get("patch") in left):
             continue
         copied = Event(state.seq + 1, event.type, event.at, event.node, dict(event.data))
         if "input_seq" in copied.data:
@@ -59,6 +60,19 @@ def fork(log: Sequence[Event], start: str, first: Event, irs: Graphs, values: Va
         )
     first.data["forked_from"]["copied"] = len(made) - 1
     return state, made
+
+
+def forecast(log: Sequence[Event], start: str, irs: Graphs) -> tuple[list[str], list[str]]:
+    """What a replay from `start` takes from the log, and what of it is executed again. Raises ReplayError."""
+    _check_start(log, start)
+    redone = _Redone(irs(_last_version(log)), _starts(log, start))
+    kept: dict[str, None] = {}
+    again: dict[str, None] = {}
+    for event in log[1:]:
+        if event.node is not None and not event.node.endswith("]"):
+            (again if redone.drops(event) else kept)[event.node] = None
+    # Of a map or loop around the node only the end is decided anew.
+    return list(kept), [path for path in again if path not in kept]
 
 
 class _Redone:
@@ -128,6 +142,13 @@ def _descendants(graph: Any, name: str) -> set[str]:
     return found
 
 
+def _left_patches(log: Sequence[Event], *, is_same: bool) -> set[str]:
+    """Patches for review that stay behind: open ones are answered where they were proposed, other versions have none."""
+    asked = {one.data["patch"] for one in log if one.type == "PatchProposed" and one.data["mode"] == "review"}
+    answered = {one.data.get("patch") for one in log if one.type in ("PatchApplied", "PatchRejected")}
+    return asked - answered if is_same else asked
+
+
 def _last_version(log: Sequence[Event]) -> str:
     versions = [event.data["version"] for event in log if event.type in ("RunStarted", "PatchApplied")]
     return str(versions[-1])
@@ -149,6 +170,16 @@ def _check_start(log: Sequence[Event], start: str) -> None:
         raise ReplayError("replay_node_skipped", f"The node {start!r} was skipped.", "/from", "Choose one before it.")
 
 
+def _starts(log: Sequence[Event], start: str) -> list[str]:
+    """Where executing begins: the chosen node, and what was not finished.
+
+    A map or loop that failed because of something inside goes on from there, and is not begun anew.
+    """
+    unfinished = _unfinished(log)
+    inner = [start, *unfinished]
+    return [start, *(one for one in unfinished if not any(path.startswith(f"{one}[") for path in inner))]
+
+
 def _unfinished(log: Sequence[Event]) -> list[str]:
     """What failed the run or was cut off with it: executed again too."""
     collected = {event.node for event in log if event.type == "ItemFailed"}
@@ -160,7 +191,14 @@ def _unfinished(log: Sequence[Event]) -> list[str]:
     ]  # fmt: skip
     children = {event.node: event for event in log if event.type == "ChildStarted"}
     ended = {event.node for event in log if event.type == "ChildEnded"}
-    return [*failed, *(node for node in children if node and node not in ended)]
+    asked = [event.node for event in log if event.type == "NodeWaiting" and "ticket" in event.data]
+    settled = {event.node for event in log if event.type in _ENDINGS}
+    return [
+        *failed,
+        *(node for node in children if node and node not in ended),
+        # A ticket belongs to the run that opened it, so a question that is open there is asked anew.
+        *(node for node in asked if node and node not in settled),
+    ]
 
 
 def _fit(event: Event, state: State, irs: Graphs, values: Values) -> bool:

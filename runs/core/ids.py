@@ -1,4 +1,4 @@
-"""Ids of runs: ordered by time, so that new rows stand together in every index (RFC 9562)."""
+"""Ids of runs and tickets: ordered by time, so that new rows stand together in every index (RFC 9562)."""
 
 from __future__ import annotations
 
@@ -21,6 +21,17 @@ def child_id(parent: str, seq: int, now: int) -> str:
     """
     digest = hashlib.sha256(f"{parent} {seq}".encode()).digest()
     return _uuid(now // 1000, 8, int.from_bytes(digest[:10], "big"))
+
+
+def ticket_id(run: str, seq: int, now: int) -> str:
+    """The id of the ticket that a run opens with its event `seq`, at `now` in microseconds; made like a child's."""
+    digest = hashlib.sha256(f"ticket {run} {seq}".encode()).digest()
+    return _uuid(now // 1000, 8, int.from_bytes(digest[:10], "big"))
+
+
+def is_among(run: str, share: int) -> bool:
+    """Whether a run belongs to the `share` in a hundred that an experiment takes: by a hash of its id, always alike."""
+    return int.from_bytes(hashlib.sha256(run.encode()).digest()[:8], "big") % 100 < share
 
 
 def _uuid(milliseconds: int, version: int, bits: int) -> str:

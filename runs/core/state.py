@@ -17,14 +17,76 @@ class Limits(msgspec.Struct, frozen=True, omit_defaults=True):
     max_value_bytes: int = 4 * 1024 * 1024
     max_items: int = 100_000
     max_stored_signals: int = 1_000
+    max_nodes: int = 5_000
+    max_agents: int = 5
+
+
+class Agent(msgspec.Struct, omit_defaults=True):
+    """How far an agent has come and what it has used, over all attempts of its node.
+
+    `step` is the number of the last step that began, by the attempt `attempt`; `open` whether it still goes on. Reserved
+    tokens and cost (in millionths of a dollar) count as used until the step has ended. `outside` says that its tools
+    gave it what came from outside AOB.
+    """
+
+    step: int = 0
+    attempt: int = 0
+    open: bool = False
+    tokens: int = 0
+    cost: int = 0
+    reserved_tokens: int = 0
+    reserved_cost: int = 0
+    outside: bool = False
+
+
+class Answer(msgspec.Struct, omit_defaults=True):
+    """What somebody said to a ticket. `groups` are those of theirs that the ticket was given to."""
+
+    answer: str
+    by: str
+    at: int
+    reason: str | None = None
+    form: Value | None = None
+    groups: list[str] = []
+
+
+class Ticket(msgspec.Struct, omit_defaults=True):
+    """A question to people. `quorum` is how many have to approve, 0 meaning every assignee; `not_by` may not answer.
+
+    `period` is how long it waits before it is escalated or decided by `on_timeout`, `every` how long until the next
+    reminder, both in microseconds. It is escalated to `escalate_to`, then to those of `later` in turn; `forsaken` says
+    that it was handed to those who look after the installation, because nobody of its assignees exists. `vetoes` names
+    whose single rejection decides; None is anyone's. `away` handed their part to others: `standins` says for which
+    assignees these stand. `notes` counts claims, releases and comments, which are bounded.
+    """
+
+    id: str
+    assignees: list[str] = []
+    quorum: int = 1
+    not_by: str | None = None
+    on_timeout: str = "reject"
+    escalate_to: list[str] = []
+    period: int | None = None
+    escalated: bool = False
+    answers: list[Answer] = []
+    later: list[list[str]] = []
+    forsaken: bool = False
+    vetoes: list[str] | None = None
+    every: int | None = None
+    reminders: int = 0
+    away: list[str] = []
+    standins: dict[str, list[str]] = {}
+    claimed: str | None = None
+    notes: int = 0
 
 
 class Activation(msgspec.Struct, omit_defaults=True):
     """A node that has started and not ended.
 
-    `kind`: task, delay, signal, child, map or loop. `result` is what arrived and is not decided on yet:
-    `["ok", value]`, `["failed", error, jitter]`, `["lost"]` or `["timer"]`. `started` is the last attempt whose start
-    was recorded; only full fidelity records it.
+    `kind`: task, delay, signal, approval, failure, child, map or loop. `result` is what arrived and is not decided on
+    yet: `["ok", value]`, `["failed", error, jitter]`, `["lost"]`, `["timer"]`, of a ticket `["answered"]`,
+    `["unattended", people]` and `["decided", status, at, by]`. `started` is the last attempt whose start was recorded;
+    only full fidelity records it. `failed` is what people are asked about where the node failed and waits for review.
     """
 
     kind: str
@@ -47,13 +109,18 @@ class Activation(msgspec.Struct, omit_defaults=True):
     results: list[Any] = []
     iteration: int = 0
     last: Value | None = None
+    agents: int = 0
+    agent: Agent | None = None
+    ticket: Ticket | None = None
+    failed: dict[str, Any] | None = None
 
 
 class Frame(msgspec.Struct, omit_defaults=True):
     """One instance of a graph: the root, a map item or a loop iteration.
 
     `nodes` maps an id to `ready`, `dead`, `active`, `done`, `failed` or `skipped`; ids that are missing are
-    undecided. `edges` maps the decided edges to whether they were taken; `left` counts nodes not ended.
+    undecided. `edges` maps the decided edges to whether they were taken; `left` counts nodes not ended. `ports` says by
+    which port nodes left that did not leave by `out`.
     """
 
     left: int
@@ -62,17 +129,28 @@ class Frame(msgspec.Struct, omit_defaults=True):
     decided: dict[str, int] = {}
     taken: dict[str, int] = {}
     outputs: dict[str, Value] = {}
+    ports: dict[str, str] = {}
     error: dict[str, Any] | None = None
 
 
 class State(msgspec.Struct, omit_defaults=True):
-    """Everything that the next decision depends on. `agenda` is what to decide next, in order."""
+    """Everything that the next decision depends on. `agenda` is what to decide next, in order.
+
+    `base` is the version that the run started with, where patches changed it; `agents` how many agents have started or
+    are promised to child runs; `granted` under whose grant nodes stand that an agent's patch brought (agent's node path
+    by node key); `pending` the patches that wait for review; `refused` how many were refused; `tokens` and `cost` what
+    all agents of the run have used or reserved.
+    `reminders` is when people are reminded of the ticket of a node, beside `timers`.
+    `settling` names approvals that were answered or whose time is up. What becomes of their tickets is decided before
+    all else, also in a run that is paused or cancelled: whoever answered is told at once, and it stays so.
+    """
 
     run_id: str = ""
     version: str = ""
     seq: int = 0
     now: int = 0
     started_at: int = 0
+    started_by: str | None = None
     attempt: int = 1
     status: str = "live"
     inputs: Value = msgspec.field(default_factory=lambda: [None])
@@ -83,11 +161,20 @@ class State(msgspec.Struct, omit_defaults=True):
     timed_out: bool = False
     failure: dict[str, Any] | None = None
     agenda: list[Entry] = []
+    settling: list[str] = []
     frames: dict[str, Frame] = {}
     active: dict[str, Activation] = {}
     timers: dict[str, int] = {}
+    reminders: dict[str, int] = {}
     signals: dict[str, list[Any]] = {}
     retries: dict[str, dict[str, Any]] = {}
+    base: str = ""
+    agents: int = 0
+    granted: dict[str, str] = {}
+    pending: list[str] = []
+    tokens: int = 0
+    cost: int = 0
+    refused: int = 0
 
     @property
     def ended(self) -> bool:
@@ -97,13 +184,13 @@ class State(msgspec.Struct, omit_defaults=True):
         """When the earliest timer fires, in microseconds; a paused run waits only for its own timeout."""
         if self.paused:
             return self.timers.get("")
-        return min(self.timers.values(), default=None)
+        return min((*self.timers.values(), *self.reminders.values()), default=None)
 
     def has_work(self) -> bool:
         """True when a decision is waiting to be made."""
         if self.ended:
             return False
-        if self.cancel is not None or self.timed_out:
+        if self.cancel is not None or self.timed_out or self.settling:
             return True
         return bool(self.agenda or self.failure) and not self.paused
 

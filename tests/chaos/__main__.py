@@ -56,7 +56,7 @@ def _options() -> Any:
     parser.add_argument("--minutes", type=float, default=3.0)
     parser.add_argument("--seed", type=int, default=random.SystemRandom().randrange(10**6))
     parser.add_argument("--every", type=float, default=1.2, help="seconds between faults in a storm, on average")
-    parser.add_argument("--bug", choices=("ack", "cursor"), help="plant this bug; exits 0 when it is found")
+    parser.add_argument("--bug", choices=("ack", "cursor", "types"), help="plant this bug; exits 0 when it is found")
     parser.add_argument("--clients", type=int, default=12)
     parser.add_argument("--pause", type=float, default=0.2, help="seconds that a client waits between two requests")
     return parser.parse_args()
@@ -89,10 +89,11 @@ def _storm(options: Any, place: Path, services: Services) -> dict[str, Any]:
     try:
         disk.mount()
         system.start()
-        for document in documents(f"http://127.0.0.1:{port}/").values():
+        made = documents(f"http://127.0.0.1:{port}/")
+        for document in made.values():
             status, answer = system.request("POST", "/api/v1/workflows", {"document": document})
             assert status == 201, answer
-        load = Load(system, options.seed, options.clients, options.pause)
+        load = Load(system, made, options.seed, options.clients, options.pause)
         watchers = Watchers(system, load, 4)
         adversary = Adversary(system, services, database, broker, disk, place / "clock")
         faults = schedule(options.seed, options.minutes * 60, options.every)
@@ -127,6 +128,7 @@ def _storm(options: Any, place: Path, services: Services) -> dict[str, Any]:
             "runs": runs[0] if runs else 0,
             "events": events[0] if events else 0,
             "accepted": load.accepted,
+            "patched": load.patched,
             "answers": {str(status): count for status, count in sorted(load.statuses.items())},
             "verified": verified,
             "streams": {"watched": len(watchers.seen), "reconnects": watchers.reconnects},

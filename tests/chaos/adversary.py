@@ -22,7 +22,7 @@ from embedded.services import Services
 from tests.chaos.proxy import Proxy
 from tests.support.installation import Installation
 
-PROCESSES = ("front", "front-2", "web", "coordinator", "sweeper", "worker-runner", "worker-agent")
+PROCESSES = ("front", "front-2", "web", "coordinator", "sweeper", "worker-runner", "agent-runner")
 ROUND = 60.0
 STORM = 42.0
 """Seconds of each round with faults; the rest of it shows how the system comes back."""

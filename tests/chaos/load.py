@@ -18,7 +18,10 @@ BATCH = 10
 
 
 def documents(world: str) -> dict[str, dict[str, Any]]:
-    """MIX: pure runs, calls in a row, a map of calls, a wait with a child; one call in ten fails at first."""
+    """MIX: pure runs, calls in a row, a map of calls, a wait with a child, runs that are patched while they wait.
+
+    One call in ten fails at first.
+    """
     retry = {"schedule": ["200ms", "500ms", "1s", "2s", "2s", "2s"], "on": "any"}
     call = {"type": "http", "config": {"method": "POST", "url": world, "json": {"n": 1}}, "retry": retry, "timeout": "8s"}
 
@@ -37,14 +40,40 @@ def documents(world: str) -> dict[str, dict[str, Any]]:
     slow = {"name": "slow", "nodes": {"wait": wait, "child": child, "call": call}}
     slow["edges"] = {"a": {"from": "wait", "to": "child"}, "b": {"from": "child", "to": "call"}}
     heavy = {"name": "heavy", "nodes": {"get": {**call, "config": {**call["config"], "url": f"{world}large"}}}}
-    return {"pure": pure, "calls": calls, "fan": fan, "slow": slow, "heavy": heavy}
+    go = {"type": "signal", "config": {"name": "go"}}
+    patched = {"name": "patched", "nodes": {"first": call, "go": go, "last": value({"ready": 1})}}
+    patched["edges"] = {"a": {"from": "first", "to": "go"}, "b": {"from": "go", "to": "last"}}
+    return {"pure": pure, "calls": calls, "fan": fan, "slow": slow, "heavy": heavy, "patched": patched}
+
+
+def insertion(name: str, node: Any) -> list[dict[str, Any]]:
+    """A patch that leads from the signal by a new node to the end."""
+    return [
+        {"op": "test", "path": "/nodes/last/config/output/ready", "value": 1},
+        {"op": "add", "path": f"/nodes/{name}", "value": node},
+        {"op": "add", "path": f"/edges/go-{name}", "value": {"from": "go", "to": name}},
+        {"op": "add", "path": f"/edges/{name}-last", "value": {"from": name, "to": "last"}},
+    ]
+
+
+FORGED = [
+    {"op": "test", "path": "/nodes/last/config/output/ready", "value": True},
+    {"op": "add", "path": "/nodes/last/title", "value": "ready"},
+]
+"""`true` is not 1 (RFC 6902, section 4.6)."""
+
+TOO_LATE = [{"op": "add", "path": "/nodes/first/title", "value": "changed"}]
+"""The first node starts with the run."""
 
 
 class Load:
     """Closed-loop clients: each has one request in flight and waits a little between two."""
 
-    def __init__(self, system: Installation, seed: int, clients: int, pause: float) -> None:
+    def __init__(
+        self, system: Installation, documents: dict[str, dict[str, Any]], seed: int, clients: int, pause: float
+    ) -> None:
         self._system = system
+        self._documents = documents
         self._token = system.token
         self._seed, self._clients, self._pause = seed, clients, pause
         self._stop = threading.Event()
@@ -52,7 +81,7 @@ class Load:
         self._threads: list[threading.Thread] = []
         self.history = History()
         self.problems: list[str] = []
-        self.accepted = 0
+        self.accepted = self.patched = 0
         self._newest: list[str] = []
         self.statuses: Counter[int] = Counter()
         self.each_second: Counter[int] = Counter()
@@ -82,7 +111,7 @@ class Load:
         while not self._stop.is_set():
             count += 1
             key = f"{number}-{count}"
-            name = chance.choices(["pure", "calls", "fan", "slow", "heavy"], [12, 4, 2, 2, 1])[0]
+            name = chance.choices(["pure", "calls", "fan", "slow", "heavy", "patched"], [12, 4, 2, 2, 1, 2])[0]
             start = {"workflow": name, "inputs": {"n": count}}
             if name == "pure" and chance.random() < 0.6:
                 answer = self._send("/api/v1/runs/batch", {"runs": [start] * BATCH}, key)
@@ -98,14 +127,36 @@ class Load:
                     wrong = self.history.learned(own, run)
                     if wrong:
                         self.problems.append(wrong)
-                if name in ("fan", "slow"):
+                if name in ("fan", "slow", "patched"):
                     self._newest = [*self._newest[-9:], *(run for _, run in runs)]
                 self.accepted += len(runs)
                 self.each_second[int(time.monotonic())] += len(runs)
+            if name == "patched" and runs:
+                self._patch(runs[0][1], key, chance)
             self._stop.wait(self._pause)
 
-    def _send(self, path: str, body: Any, key: str) -> Any:
-        """The answer to a request, sent again under its key until there is one."""
+    def _patch(self, run: str, key: str, chance: random.Random) -> None:
+        """Patches a run a few times, some of them patches that must be refused, then lets it go on."""
+        call = self._documents["calls"]["nodes"]["a"]
+        added = {"type": "transform", "config": {"output": "{{ inputs.n }}"}}
+        for number in range(chance.randint(1, 3)):
+            wanted = [FORGED, TOO_LATE, insertion(f"p{number}", call), insertion(f"p{number}", added)]
+            operations = chance.choices(wanted, [1, 1, 2, 2])[0]
+            own = f"{key}-patch-{number}"
+            body = {"operations": operations, "reason": "chaos"}
+            bad = operations is FORGED or operations is TOO_LATE
+            answer = self._send(f"/api/v1/runs/{run}/patch", body, own, refused=bad)
+            with self._lock:
+                if bad and answer is not None:
+                    self.problems.append(f"I10: run {run}: a patch that must be refused was answered with {answer['id']}")
+                elif answer is not None:
+                    wrong = self.history.learned_patch(own, run, answer["id"])
+                    self.problems += [wrong] if wrong else []
+                    self.patched += 1
+        self._send(f"/api/v1/runs/{run}/signal", {"name": "go", "payload": None}, f"{key}-go")
+
+    def _send(self, path: str, body: Any, key: str, *, refused: bool = False) -> Any:
+        """The answer to a request, sent again under its key until there is one; None where it was refused, as it must."""
         data = json.dumps(body).encode()
         until = time.monotonic() + PATIENCE
         while time.monotonic() < until:
@@ -116,8 +167,10 @@ class Load:
                 time.sleep(0.2)
                 continue
             self.statuses[status] += 1
-            if status in (200, 201):
+            if status in (200, 201, 202):
                 return answer
+            if refused and status == 422:
+                return None
             if status not in (429, 503):
                 with self._lock:
                     self.problems.append(f"I20: {status} for {path}: {str(answer)[:200]}")

@@ -33,15 +33,8 @@ def database(test_database: None, django_db_blocker: Any) -> Iterator[None]:
     with django_db_blocker.unblock():
         yield
         wipe()
-        services._advancer.cache_clear()
+        services.advancer.cache_clear()
         db.close_pool()
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """All on one worker: each drill wants the machine as it is."""
-    for item in items:
-        if "tests/drills" in str(item.path):
-            item.add_marker(pytest.mark.xdist_group("drills"))
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:

@@ -114,7 +114,7 @@ def test_functions_that_run_wild_end_alone_and_leave_no_process(
         assert [ended(run, seconds=10)["output"]["f"] for run in good] == list(range(5))
         recovery("F21", "functions run again after wild ones", time.monotonic() - began)
         pids = [int(line) for line in functions.read_text().split()]
-        assert len(pids) >= len(WILD) + 30
+        assert len(pids) > len(WILD) + 10, "the one that forks had not the time to fork"
         alive = {host._process.pid for host in function._pools[runner._loop]._free if host._process is not None}
         eventually(lambda: not [pid for pid in pids if pid not in alive and runs_now(pid)], seconds=5)
         runner._loop.call_soon_threadsafe(function._pools[runner._loop].close)

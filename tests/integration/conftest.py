@@ -14,7 +14,8 @@ def database(test_database: None, django_db_blocker: Any) -> Iterator[None]:
     with django_db_blocker.unblock():
         yield
         with db.transaction() as cursor:
-            cursor.execute("TRUNCATE run, run_snapshot, run_inbox, task, dead_letter, start_key")
-            cursor.execute("TRUNCATE workflow, workflow_version, tag, tag_move")
-        services._advancer.cache_clear()
+            cursor.execute("TRUNCATE run, run_snapshot, run_inbox, task, dead_letter, run_patch, start_key")
+            cursor.execute("TRUNCATE agent_spend, agent_switch, ticket, ticket_message")
+            cursor.execute("TRUNCATE workflow, workflow_version, tag, tag_move, workflow_patch, experiment")
+        services.advancer.cache_clear()
         db.close_pool()

@@ -35,7 +35,6 @@ CALL = {
     "inputs": {"type": "object", "properties": {"url": {"type": "string"}}},
     "nodes": {"post": {"type": "http", "config": {"method": "POST", "url": "{{ inputs.url }}", "body": {"n": 1}}}},
 }
-pytestmark = pytest.mark.xdist_group("backup")
 BIG = "".join(f"{number * number:08d} " for number in range(20_000))
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.crashes import Machine, Points, World, effects, signalled, simulation, wipe
+from tests.support.crashes import Machine, Points, World, decided, effects, signalled, simulation, wipe
 from worker.executors.base import TaskError
 
 PAIRS = 25
@@ -78,6 +78,17 @@ def waiting(machine: Machine) -> None:
     signalled(machine, "go", "s")
 
 
+def a_decision(machine: Machine) -> None:
+    ask = {"type": "approval", "config": {"title": "Go?", "values": {"n": 1}}}
+    edges = {
+        "yes": {"from": "ask", "to": "call", "port": "approved"},
+        "no": {"from": "ask", "to": "no", "port": "rejected"},
+    }
+    machine.start({"name": "ask", "nodes": {"ask": ask, "call": http(), "no": value(0)}, "edges": edges}, {}, "k")
+    decided(machine, "anna", "approve")
+    decided(machine, "berta", "reject")
+
+
 def large_values(machine: Machine) -> None:
     machine.world.answers["a"] = {"status": 200, "headers": {}, "body": "x" * 100_000}
     nodes = {"a": http(), "b": value("{{ nodes.a.body + 'y' }}")}
@@ -85,7 +96,7 @@ def large_values(machine: Machine) -> None:
 
 
 SCENARIOS: list[Scenario] = [
-    pure, two_runs_with_a_retry, a_map_of_calls, a_dead_letter, a_child, waiting, large_values,
+    pure, two_runs_with_a_retry, a_map_of_calls, a_dead_letter, a_child, waiting, a_decision, large_values,
 ]  # fmt: skip
 
 

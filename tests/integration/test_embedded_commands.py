@@ -14,6 +14,7 @@ import pytest
 from embedded import doctor, services
 from embedded.console import Console
 from embedded.home import write_runtime
+from embedded.specs import hint_about_models
 from tests.support.installation import clean_environment, free_port
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -116,10 +117,32 @@ def test_what_is_shown_only_once_is_shown_when_quiet_and_a_lost_terminal_ends_no
     quiet = Console("quiet", lines.append)
     quiet.say("progress", "Starting")
     quiet.say("problem", "web ended")
-    quiet.welcome(url="http://x", seconds=1.0, account=account, client_file="c")
+    quiet.welcome(url="http://x", seconds=1.0, account=account, client_file="c", models="")
     assert [line for line in lines if "p4ss" in line] and lines[0] == "! web ended" and len(lines) == 2
 
     def gone(line: str) -> None:
         raise BrokenPipeError
 
     Console("text", gone).say("problem", "web ended")
+
+
+@pytest.mark.parametrize(
+    ("environ", "words"),
+    [
+        ({}, ("no language model yet", "OPENAI_API_KEY=… make up", "-m worker.agent.scripted", "AOB_SCRIPTED_URL=")),
+        ({"OPENAI_API_KEY": ""}, ("no language model yet",)),
+        (
+            {"AOB_SCRIPTED_URL": "http://127.0.0.1:8123"},
+            ("scripted provider at http://127.0.0.1:8123", "no language model"),
+        ),
+    ],
+)
+def test_without_a_language_model_it_is_said_how_to_get_one(environ: dict[str, str], words: tuple[str, ...]) -> None:
+    hint = hint_about_models(environ)
+    assert all(word in hint for word in words), hint
+    assert max(len(line) for line in hint.splitlines()) <= 130
+
+
+@pytest.mark.parametrize("name", ["OPENAI_API_KEY", "ANTHROPIC_API_KEY", "OLLAMA_BASE_URL", "AOB_LLM_ACME_URL"])
+def test_with_a_language_model_nothing_is_said(name: str) -> None:
+    assert hint_about_models({name: "x", "AOB_SCRIPTED_URL": "http://x"}) == ""

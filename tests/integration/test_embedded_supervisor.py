@@ -37,12 +37,19 @@ class Answer(http.server.BaseHTTPRequestHandler):
     def log_message(self, *arguments):
         pass
 if name == "web":
+    http.server.HTTPServer.allow_reuse_port = True  # as granian does
     server = http.server.HTTPServer((os.environ["AOB_HOST"], int(os.environ["AOB_PORT"])), Answer)
     threading.Thread(target=server.serve_forever, daemon=True).start()
 own = os.environ
 print(name, "says", own["DATABASE_URL"][:10], own["AOB_EMBEDDED"], len(own["AOB_SECRET_KEY"]), flush=True)
+if (home / (name + ".slow")).exists():
+    signal.signal(signal.SIGTERM, lambda *_: (home / (name + ".told")).touch())
 while not (home / (name + ".hush")).exists():
-    (home / "run" / (name + ".alive")).touch(mode=0o600)
+    grow = home / (str(os.getpid()) + ".grow")
+    if grow.exists():
+        grow.unlink()
+        (home / "run" / (name + ".grown")).write_text(str(os.getpid()))
+    (home / "run" / (name + ".alive")).write_text(str(os.getpid()))
     stop.wait(0.1)
 (home / (name + ".hush")).unlink()
 stop.wait(600)
@@ -134,6 +141,36 @@ def alive(pid: int) -> bool:
         return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
     except OSError:
         return False
+
+
+def test_a_process_that_has_grown_works_until_its_successor_is_ready(system: System) -> None:
+    system.start()
+    old = system.pid("web")
+    (system.home / f"{old}.grow").touch()
+    eventually(lambda: system.pid("web") != old, seconds=20)
+    assert alive(old), "nobody serves the port while the successor starts"
+    eventually(lambda: not alive(old), seconds=20)
+    assert system.said("web has grown")
+    assert not system.said("web ended"), "this is no failure and costs no pause"
+    assert system.stop() == 0
+
+
+def test_what_a_grown_process_has_begun_is_finished_and_ends_with_the_system(system: System) -> None:
+    system.home.mkdir()
+    (system.home / "coordinator.slow").touch()
+    system.start()
+    (system.home / "coordinator.slow").unlink()
+    first = system.pid("coordinator")
+    (system.home / f"{first}.grow").touch()
+    eventually(lambda: (system.home / "coordinator.told").exists(), seconds=20)
+    second = system.pid("coordinator")
+    (system.home / f"{second}.grow").touch()
+    eventually(lambda: not (system.home / f"{second}.grow").exists(), seconds=20)
+    assert system.pid("coordinator") == second and alive(first), "there are never three"
+    os.kill(first, signal.SIGKILL)
+    eventually(lambda: system.pid("coordinator") != second, seconds=20)
+    eventually(lambda: not alive(second), seconds=20)
+    assert system.stop() == 0
 
 
 def test_a_stop_leaves_nothing_running_and_a_second_start_is_quick(system: System) -> None:

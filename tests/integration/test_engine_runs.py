@@ -142,6 +142,68 @@ def test_replay_from_an_item_executes_only_what_follows_it() -> None:
         verified(fork)
 
 
+def test_a_map_that_failed_goes_on_from_the_item_that_failed_it() -> None:
+    """Items that it cut off are executed again; those that had ended are not."""
+    call = {"type": "http", "config": {"method": "GET", "url": "{{ inputs.base }}/{{ item }}"}}
+    body = {"nodes": {"call": call}, "edges": {}, "output": "{{ nodes.call.body.path }}"}
+    each = {"type": "map", "config": {"items": "inputs.items", "body": body, "max_concurrency": 2}}
+    document = graph({"each": each, "end": value("{{ size(nodes.each) }}")}, ("each", "end"))
+    with HttpServer() as server, engine():
+        server.script = [200, 404]
+        run_id = start(document, {"base": server.url, "items": list(range(6))})
+        view = ended(run_id)
+        assert view["status"] == "failed"
+        failed = next(
+            one["node"] for one in activations(run_id)["items"] if one["error"] and one["node"].endswith("/call")
+        )
+        done = {one["node"] for one in activations(run_id)["items"] if one["state"] == "done"}
+        before = len(server.requests)
+        fork = services.replay(run_id, failed, by="test")
+        view = ended(fork)
+        assert view["status"] == "completed" and view["output"] == {"end": 6}
+        again = [request["path"] for request in server.requests[before:]]
+        assert sorted(again) == sorted({f"/{n}" for n in range(6)} - {f"/{node[5]}" for node in done})
+        verified(fork)
+
+
+def test_a_replay_inside_a_map_keeps_its_items_and_one_of_the_map_takes_new_ones() -> None:
+    body = {"nodes": {"read": value("{{ number(item) }}")}, "edges": {}, "output": "{{ nodes.read }}"}
+    each = {"type": "map", "config": {"items": "inputs.items", "body": body}}
+    document = graph({"each": each, "end": value("{{ nodes.each.sum() }}")}, ("each", "end"))
+    run_id = start(document, {"items": ["1", "x", "3"]})
+    better = {"items": ["1", "2", "3"]}
+    inside = services.replay(run_id, "each[1]/read", inputs=better, by="test")
+    assert queries.run(inside)["error"]["node"] == "each"
+    verified(inside)
+    whole = services.replay(run_id, "each", inputs=better, by="test")
+    assert queries.run(whole)["output"] == {"end": 6.0}
+    verified(whole)
+
+
+def test_what_a_failure_cut_off_is_executed_again_by_a_replay() -> None:
+    slow = {"type": "http", "config": {"method": "GET", "url": "{{ inputs.base }}/slow"}}
+    document = graph(
+        {
+            "wait": {"type": "signal", "config": {"name": "go"}},
+            "read": value("{{ number(inputs.x) }}"),
+            "slow": slow,
+            "end": value("{{ nodes.slow.body.path }}"),
+        },
+        ("wait", "read"),
+        ("slow", "end"),
+    )
+    with HttpServer(delay=1.0) as server, engine():
+        run_id = start(document, {"base": server.url, "x": "no number"})
+        eventually(lambda: len(server.requests) == 1)
+        services.signal(run_id, "go", None, by="test")
+        assert ended(run_id)["status"] == "failed"
+        server.delay = 0.0
+        fork = services.replay(run_id, "read", inputs={"base": server.url, "x": "7"}, by="test")
+        assert ended(fork)["output"] == {"read": 7.0, "end": "/slow"}
+        assert len(server.requests) == 2
+        verified(fork)
+
+
 def test_full_fidelity_also_records_the_start_of_every_attempt(settings: Any) -> None:
     settings.AOB_FIDELITY = "full"
     with HttpServer() as server, engine():

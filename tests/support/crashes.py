@@ -8,6 +8,7 @@ so that a run of a scenario always passes the same points.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -16,6 +17,9 @@ import psycopg
 import pytest
 from django.db import OperationalError
 
+from approvals.errors import TicketError
+from approvals.people import Person
+from approvals.services import decide
 from runs import bells as bells_module
 from runs import blobs, db, dispatch, services, sweeper, wake
 from runs.coordinator import Advancer
@@ -106,7 +110,7 @@ class Machine:
         self._boot()
 
     def _boot(self) -> None:
-        services._advancer.cache_clear()
+        services.advancer.cache_clear()
         runner_module._advancer.cache_clear()
         self.advancer = Advancer()
         self.runner = Runner("runner", slots=4)
@@ -264,7 +268,7 @@ def wipe() -> None:
         for run in runs:
             cursor.execute("SELECT set_config('aob.retention', %s, true)", [run])
             cursor.execute("DELETE FROM run_event WHERE run_id = %s", [run])
-        cursor.execute("TRUNCATE run, run_snapshot, run_inbox, task, dead_letter, start_key, blob_use")
+        cursor.execute("TRUNCATE run, run_snapshot, run_inbox, task, dead_letter, ticket, start_key, blob_use")
         cursor.execute("DELETE FROM blob")
 
 
@@ -281,10 +285,23 @@ def signalled(machine: Machine, name: str, key: str) -> None:
     machine.client(action)
 
 
+def decided(machine: Machine, who: str, answer: str) -> None:
+    """Decides the only ticket; who comes second, or did it already without hearing so, is told."""
+
+    def action() -> None:
+        with machine.points.paused(), db.statement() as cursor:
+            row = cursor.execute("SELECT id::text FROM ticket").fetchone()
+        assert row is not None
+        with contextlib.suppress(TicketError):
+            decide(row[0], answer, by=Person(who, frozenset(), True))
+
+    machine.client(action)
+
+
 def _head(query: Any) -> str:
     text = query.decode() if isinstance(query, bytes) else str(query)
     lines = [line for line in text.splitlines() if line.strip() and not line.startswith("--")]
     return " ".join(lines[0].split())[:60] if lines else ""
 
 
-__all__ = ["Crash", "Fact", "Machine", "Points", "World", "effects", "signalled", "simulation", "wipe"]
+__all__ = ["Crash", "Fact", "Machine", "Points", "World", "decided", "effects", "signalled", "simulation", "wipe"]

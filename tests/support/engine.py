@@ -9,7 +9,7 @@ from typing import Any
 from runs.core.advance import advance
 from runs.core.events import Event
 from runs.core.fold import apply, fold
-from runs.core.state import State, dump
+from runs.core.state import State, dump, load
 from runs.core.values import Values, get
 from workflows.core.compile import compile_document
 from workflows.core.document import document_hash
@@ -38,6 +38,7 @@ class Engine:
         world: Callable[[str, int, Any], Any] = lambda path, attempt, config: {"config": config},
         seed: int = 0,
         slice_size: int = 1000,
+        limits: dict[str, int] | None = None,
     ) -> None:
         self.irs: dict[str, WorkflowIR] = {}
         self.values = Values()
@@ -49,21 +50,26 @@ class Engine:
         self.documents: list[dict[str, Any]] = []
         self.now = 1_700_000_000 * SECOND
         version = self.add_version(document)
-        self.fact("RunStarted", None, {"run": RUN_ID, "version": version, "inputs": inputs if inputs else {}})
+        started = {"run": RUN_ID, "version": version, "inputs": inputs if inputs else {}}
+        self.fact("RunStarted", None, {**started, "limits": limits} if limits else started)
 
     def add_version(self, document: dict[str, Any]) -> str:
         version = document_hash(document)
         self.irs[version] = compile_document(document, version=version)
         return version
 
-    def fact(self, kind: str, node: str | None, data: dict[str, Any]) -> None:
+    def fact(self, kind: str, node: str | None, data: dict[str, Any], *, most: int | None = None) -> None:
+        """Something arrives, and what follows is decided: all of it, or at most so many decisions."""
         self.now += 1000
         event = Event(self.state.seq + 1, kind, self.now, node, data)
         apply(self.state, event, self.irs.__getitem__)
         self.log.append(event)
-        self.advance()
+        self.advance(most)
 
-    def advance(self) -> None:
+    def advance(self, most: int | None = None) -> None:
+        if most is not None:
+            advance(self.state, self.irs.__getitem__, self.values, self.log, at=self.now, max_events=most)
+            return
         while True:
             made = advance(
                 self.state,
@@ -126,6 +132,10 @@ class Engine:
 
     def types(self) -> list[str]:
         return [event.type for event in self.log]
+
+    def crash(self) -> None:
+        """What was in memory is gone: the state is what its snapshot says."""
+        self.state = load(dump(self.state))
 
     def refolded(self) -> bytes:
         return dump(fold(self.log, self.irs.__getitem__))

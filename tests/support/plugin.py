@@ -16,6 +16,8 @@ import pytest
 
 from embedded.services import Services, start
 
+NO_CHROMIUM = "there is no Chromium; install it (Debian: apt-get install chromium) and run them again"
+
 _services: Services | None = None
 _home = Path(tempfile.mkdtemp(prefix="aob-test-"))
 
@@ -53,6 +55,24 @@ def test_database(django_test_environment: None, django_db_blocker: Any) -> Iter
         yield
         db.close_pool()
         teardown_databases(made, verbosity=0)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests in the browser are skipped where there is none, and the last lines say so."""
+    from tests.support.browser import chromium
+
+    if chromium() is None:
+        for item in items:
+            if item.get_closest_marker("browser"):
+                item.add_marker(pytest.mark.skip(reason=NO_CHROMIUM))
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    skipped = terminalreporter.stats.get("skipped", [])
+    missing = [report.nodeid for report in skipped if NO_CHROMIUM in str(report.longrepr)]
+    if missing:
+        terminalreporter.section(f"{len(missing)} tests did not run: {NO_CHROMIUM}")
+        terminalreporter.write_line("\n".join(missing))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -1,11 +1,17 @@
-"""A small HTTP server that the tests script and watch."""
+"""Small servers, for HTTP and for mail, that the tests script and watch."""
 
 from __future__ import annotations
 
 import json
 import threading
+from email import message_from_bytes, policy
+from email.message import EmailMessage
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
+
+from aiosmtpd.controller import Controller
+
+from tests.support.installation import free_port
 
 
 class HttpServer:
@@ -73,3 +79,45 @@ class HttpServer:
         self._closing.set()
         self._server.shutdown()
         self._server.server_close()
+
+
+class SmtpServer:
+    """Takes mails, and remembers each with whom it was for; refuses what its scripts say."""
+
+    def __init__(self) -> None:
+        self.port = free_port()
+        self.mails: list[EmailMessage] = []
+        self.envelopes: list[list[str]] = []
+        self.answers: list[str] = []
+        self.refused: dict[str, str] = {}
+        self._controller = Controller(self, hostname="127.0.0.1", port=self.port)
+
+    @property
+    def url(self) -> str:
+        return f"smtp://127.0.0.1:{self.port}"
+
+    async def handle_RCPT(self, server: Any, session: Any, envelope: Any, address: str, options: Any) -> str:
+        if address in self.refused:
+            return self.refused[address]
+        envelope.rcpt_tos.append(address)
+        return "250 OK"
+
+    async def handle_DATA(self, server: Any, session: Any, envelope: Any) -> str:
+        answer = self.answers.pop(0) if self.answers else "250 taken"
+        if answer.startswith("2"):
+            mail = message_from_bytes(envelope.content, policy=policy.default)
+            assert isinstance(mail, EmailMessage)
+            self.envelopes.append(list(envelope.rcpt_tos))
+            self.mails.append(mail)
+        return answer
+
+    def to(self, address: str) -> list[EmailMessage]:
+        """The mails that somebody got."""
+        return [mail for mail, whom in zip(self.mails, self.envelopes, strict=True) if address in whom]
+
+    def __enter__(self) -> SmtpServer:
+        self._controller.start()
+        return self
+
+    def __exit__(self, *arguments: Any) -> None:
+        self._controller.stop()

@@ -136,9 +136,14 @@ def _routes(patterns: Any, prefix: str = "/") -> list[str]:
 def test_every_route_wants_credentials_except_the_public_ones(aob: Installation) -> None:
     import re
 
+    from aob_web.asgi import MOUNTED
     from aob_web.urls import PUBLIC, urlpatterns
 
     checked = 0
+    for path in MOUNTED:
+        for method in ("GET", "POST", "PUT", "DELETE", "OPTIONS", "HEAD"):
+            assert aob.request(method, path, token=None)[0] == 401, (method, path)
+            assert aob.request(method, path, token="aob_wrong")[0] == 401, (method, path)
     for route in _routes(urlpatterns):
         path = re.sub(r"<int:[^>]+>", "1", route)
         path = re.sub(r"<[^>]+>", "x", path).replace("^", "").replace("$", "")

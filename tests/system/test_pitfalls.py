@@ -335,7 +335,7 @@ LEAK_KIB = 1_024
 def memory(aob: Installation) -> dict[str, int]:
     """KiB of the processes that send or take messages, and of Redis by its own account."""
     found = {"redis": int(redis_of(aob).info("memory")["used_memory"]) // 1024}
-    for name in ("coordinator", "sweeper", "worker-runner", "worker-agent"):
+    for name in ("coordinator", "sweeper", "worker-runner"):
         [pid] = aob.children(f"aob_web.processes {name}")
         [line] = [line for line in Path(f"/proc/{pid}/status").read_text().splitlines() if line.startswith("VmRSS")]
         found[name] = int(line.split()[1])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
@@ -80,6 +80,8 @@ class TaskContext:
     max_value_bytes: int
     max_blob_bytes: int
     log: Callable[[str, str], None]
+    hosts: Sequence[str] | None = None
+    """The only hosts that the attempt may reach, where an agent brought its node; None where it is not bound so."""
 
 
 Executor = Callable[[dict[str, Any], TaskContext], Awaitable[Any]]

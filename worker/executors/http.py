@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json as json_module
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from functools import partial
 from typing import Any
 
 import httpx
@@ -15,6 +16,7 @@ from worker.executors.base import TaskContext, TaskError, is_blob
 from worker.executors.http_auth import authorize
 from worker.executors.http_pages import Page, next_page, page_items
 from worker.http.client import Client, as_task_error, check_headers
+from worker.http.guard import host_admitted
 from workflows.core.errors import AobError
 from workflows.core.strictjson import decode
 
@@ -22,6 +24,7 @@ TRANSIENT_STATUSES = frozenset({408, 425, 429}) | frozenset(range(500, 600))
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS", "TRACE"})
 MAX_RETRY_AFTER = 86_400.0
 SNIPPET = 2048
+MAX_SIGNED = 64 * 1024 * 1024
 
 _clients: dict[asyncio.AbstractEventLoop, Client] = {}
 
@@ -66,7 +69,8 @@ async def _request(http: Client, config: dict[str, Any], context: TaskContext) -
     headers = {str(name): _header(value) for name, value in (config.get("headers") or {}).items()}
     check_headers(headers)
     query = _query(config.get("query") or {})
-    auth, more_headers, more_query = await authorize(config.get("auth"), http)
+    admit = partial(_admit, context.hosts)
+    auth, more_headers, more_query = await authorize(config.get("auth"), http, admit)
     headers |= more_headers
     query += more_query
     if method not in SAFE_METHODS and not any(name.lower() == "idempotency-key" for name in headers):
@@ -76,7 +80,8 @@ async def _request(http: Client, config: dict[str, Any], context: TaskContext) -
     if query:
         url = url.copy_merge_params(httpx.QueryParams(tuple(query)))
     request = http.build(method, url, headers=headers, **body)
-    async with http.stream(request, follow_redirects=config.get("follow_redirects", True), auth=auth) as response:
+    redirects = config.get("follow_redirects", True)
+    async with http.stream(request, follow_redirects=redirects, auth=auth, admit=admit) as response:
         try:
             if not _is_ok(response.status_code, config.get("ok_status")):
                 raise await _status_error(response)
@@ -87,6 +92,14 @@ async def _request(http: Client, config: dict[str, Any], context: TaskContext) -
             }
         except (httpx.HTTPError, httpx.StreamError) as error:
             raise as_task_error(error, str(request.url.host)) from None
+
+
+def _admit(hosts: Sequence[str] | None, url: httpx.URL) -> None:
+    """Raises TaskError where a node that an agent brought would leave the hosts granted to it, by whatever hop."""
+    if hosts is not None and not host_admitted(url, hosts):
+        known = ", ".join(hosts) or "none"
+        message = f"The host {url.host!r} is not granted to the agent that brought this node."
+        raise TaskError("capability_missing", message, transient=False, hint=f"Granted: {known}.")
 
 
 def _url(text: Any) -> httpx.URL:
@@ -138,7 +151,20 @@ async def _body(config: dict[str, Any], context: TaskContext, headers: dict[str,
         headers["Content-Type"] = str(body.get("media_type", "application/octet-stream"))
     # Its first chunk comes when the blob is known to be whole; a missing one is no failure of the connection.
     chunks = context.blobs.open(body)
+    if (config.get("auth") or {}).get("type") == "aws":
+        return {"content": await _whole(chunks)}
     return {"content": _rest(await anext(chunks, b""), chunks)}
+
+
+async def _whole(chunks: AsyncIterator[bytes]) -> bytes:
+    """A body that is to be signed, for which all of it must be known."""
+    content = b""
+    async for chunk in chunks:
+        content += chunk
+        if len(content) > MAX_SIGNED:
+            message = f"A body that is signed may have {MAX_SIGNED // 2**20} MiB."
+            raise TaskError("http_body_too_large", message, transient=False, pointer="/body")
+    return content
 
 
 def _is_ok(status: int, wanted: list[Any] | None) -> bool:

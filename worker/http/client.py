@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 from urllib.parse import urlsplit
@@ -26,7 +26,7 @@ TIMEOUTS = {"connect": CONNECT_SECONDS, "read": READ_SECONDS}
 DEFAULT_HEADERS = {"User-Agent": "aob/0.1", "Accept": "*/*", "Accept-Encoding": "gzip, deflate"}
 
 _REFUSED_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"})
-_SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization"})
+_SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-amz-security-token"})
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -34,17 +34,27 @@ class Client:
     """A pool of guarded connections; one per process and event loop."""
 
     def __init__(self, guard: Guard | None = None) -> None:
-        self._transport = GuardedTransport(guard or Guard())
+        self._guard = guard or Guard()
+        self._transport = GuardedTransport(self._guard)
         self._bulkheads: dict[str, asyncio.Semaphore] = {}
 
     @asynccontextmanager
     async def stream(
-        self, request: httpx.Request, *, follow_redirects: bool = True, auth: httpx.Auth | None = None
+        self,
+        request: httpx.Request,
+        *,
+        follow_redirects: bool = True,
+        auth: httpx.Auth | None = None,
+        admit: Callable[[httpx.URL], None] = lambda url: None,
     ) -> AsyncIterator[httpx.Response]:
-        """The final answer, its body unread. Raises TaskError for everything that keeps it from coming."""
+        """The final answer, its body unread. Raises TaskError for everything that keeps it from coming.
+
+        `admit` is asked before every hop, and raises where the caller may not go.
+        """
         try:
             for _ in range(MAX_REDIRECTS + 1):
                 check_url(request.url)
+                admit(request.url)
                 async with in_line(self._places(request.url)):
                     response = await self._send(request, auth)
                     try:
@@ -93,6 +103,10 @@ class Client:
 
     def _places(self, url: httpx.URL) -> asyncio.Semaphore:
         return self._bulkheads.setdefault(f"{url.host}:{url.port}", asyncio.Semaphore(PER_HOST))
+
+    def new_transport(self) -> GuardedTransport:
+        """A pool of its own under the same guard, for a library that closes what it was given."""
+        return GuardedTransport(self._guard)
 
     async def close(self) -> None:
         await self._transport.aclose()

@@ -16,6 +16,8 @@ from functools import partial
 from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network, ip_address, ip_network
 from typing import Any
 
+import httpx
+
 from worker.executors.base import TaskError
 
 Address = IPv4Address | IPv6Address
@@ -151,3 +153,21 @@ class Guard:
                     hint="An operator can allow it by the setting AOB_HTTP_ALLOW.",
                 )
         return found
+
+
+def host_admitted(url: httpx.URL, hosts: Any) -> bool:
+    """Whether the URL's host equals one of `host` or `host:port`; without a port every port of the host is meant."""
+    name = _plain(url.host)
+    port = url.port or {"http": 80, "https": 443}.get(url.scheme)
+    for entry in hosts:
+        try:
+            granted = httpx.URL(f"//{entry}")
+        except httpx.InvalidURL:
+            continue
+        if name and _plain(granted.host) == name and granted.port in (None, port):
+            return True
+    return False
+
+
+def _plain(host: str) -> str:
+    return host.lower().rstrip(".")

@@ -7,18 +7,22 @@ Expressions are compiled, never run, and nothing outside the document is looked 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 import msgspec
 
 from workflows.core import graph
+from workflows.core.canonical import content_hash
 from workflows.core.document import Document, DocumentLimits, document_hash, escape_pointer
 from workflows.core.durations import parse_duration, parse_instant
 from workflows.core.errors import AobError
 from workflows.core.expressions import Expression, compile_expression
 from workflows.core.ir import CompiledConfig, EdgeIR, GraphIR, NodeIR, RetryIR, WorkflowIR
+from workflows.core.people import assignees, chain, check_quorum, reminder_seconds
 from workflows.core.problems import DocumentInvalid, Problem, from_error, nearest
 from workflows.core.schemas import check_schema, compile_schema
+from workflows.core.strictjson import encode_ordered
 from workflows.core.templates import Template, TemplateErrors, compile_template
 from workflows.nodes.registry import NodeType, node_types
 
@@ -30,15 +34,19 @@ RETRY_ROOTS = frozenset({"error", "attempt"})
 # Svix' published schedule for webhooks: immediate, 5 s, 5 min, 30 min, 2 h, 5 h, 10 h, 10 h.
 WEBHOOK_SCHEDULE = (0.0, 5.0, 300.0, 1800.0, 7200.0, 18000.0, 36000.0, 36000.0)
 STANDARD_ATTEMPTS = 4
+DEFAULT_MAX_AGENTS = 5
 
 
 class Scope(msgspec.Struct, frozen=True):
-    """What a graph's expressions may use: the names of the roots, and the outer graphs' nodes."""
+    """What a graph's expressions may use: the names of the roots, and in parts the nodes that come before."""
 
     roots: frozenset[str]
-    outer: frozenset[str]
+    outer: tuple[AbstractSet[str], ...]
     taken_ids: frozenset[str]
     depth: int
+
+    def knows(self, node: str) -> bool:
+        return any(node in part for part in self.outer)
 
 
 class _Wiring(msgspec.Struct, frozen=True):
@@ -64,6 +72,8 @@ class _Build(msgspec.Struct):
     graphs: dict[str, GraphIR] = {}
     subworkflows: set[str] = set()
     signals: set[str] | None = set()
+    has_approvals: bool = False
+    assignees: list[tuple[str, str]] = []
     nodes: int = 0
 
     def problem(self, pointer: str, code: str, message: str, hint: str | None = None, **more: Any) -> None:
@@ -89,7 +99,7 @@ def build(
 ) -> tuple[WorkflowIR, list[Problem]]:
     """The IR and every problem found; the IR is of use only when none of them is an error."""
     work = _Build(limits or DocumentLimits())
-    scope = Scope(roots=BASE_ROOTS, outer=frozenset(), taken_ids=frozenset(), depth=0)
+    scope = Scope(roots=BASE_ROOTS, outer=(), taken_ids=frozenset(), depth=0)
     schema = document.get("inputs")
     work.problems.extend(from_error(error, "/inputs") for error in check_schema(schema, pointer="/inputs") if schema)
     _graph(work, document, "", "", scope)
@@ -102,10 +112,20 @@ def build(
         inputs_schema=schema,
         timeout=_duration(work, limits_config.get("timeout"), "/limits/timeout"),
         max_items=limits_config.get("max_items"),
+        max_agents=limits_config.get("max_agents", DEFAULT_MAX_AGENTS),
+        agent_limits=limits_config.get("agents", {}),
+        agents=_agents(work.graphs),
         subworkflows=tuple(sorted(work.subworkflows)),
         signals=None if work.signals is None else tuple(sorted(work.signals)),
+        has_approvals=work.has_approvals,
+        assignees=tuple(work.assignees),
     )
     return ir, work.problems
+
+
+def _agents(graphs: Mapping[str, GraphIR]) -> int | None:
+    keys = [key for key, one in graphs.items() for node in one.nodes.values() if node_types()[node.type].kind == "agent"]
+    return None if any(keys) else len(keys)
 
 
 def _graph(work: _Build, source: Mapping[str, Any], pointer: str, key: str, scope: Scope) -> None:
@@ -136,12 +156,12 @@ def _graph(work: _Build, source: Mapping[str, Any], pointer: str, key: str, scop
     taken = scope.taken_ids | nodes.keys()
     compiled = {}
     for name in sorted(nodes):
-        upstream = before[name] if len(order) == len(nodes) else frozenset(nodes)
-        inner = Scope(scope.roots, scope.outer | upstream, taken, scope.depth)
+        upstream = before[name] if len(order) == len(nodes) else nodes.keys()
+        inner = Scope(scope.roots, (*scope.outer, upstream), taken, scope.depth)
         node = _node(work, name, nodes[name], f"{pointer}/nodes/{escape_pointer(name)}", key, inner, wiring, nodes)
         if node is not None:
             compiled[name] = node
-    everywhere = Scope(scope.roots, scope.outer | nodes.keys(), taken, scope.depth)
+    everywhere = Scope(scope.roots, (*scope.outer, nodes.keys()), taken, scope.depth)
     output = _template(work, source["output"], f"{pointer}/output", everywhere, nodes) if "output" in source else None
     work.graphs[key] = GraphIR(
         nodes=compiled,
@@ -157,7 +177,7 @@ def _edges(
     nodes: Mapping[str, Any],
     pointer: str,
     scope: Scope,
-    before: Mapping[str, frozenset[str]],
+    before: Mapping[str, AbstractSet[str]],
 ) -> list[EdgeIR]:
     wiring = []
     for name in sorted(edges):
@@ -170,7 +190,7 @@ def _edges(
         if "when" in edge:
             inner = Scope(
                 scope.roots | {"output"},
-                scope.outer | before[source] | {source},
+                (*scope.outer, before[source], {source}),
                 scope.taken_ids,
                 scope.depth,
             )
@@ -202,6 +222,14 @@ def _check_port(work: _Build, node: Mapping[str, Any], source: str, port: str, p
             "unknown_port",
             f"Node {source!r} ({node_type.name}) has no port {port!r}.",
             nearest(port, known) or f"Its ports are {', '.join(known)}.",
+        )
+    if node_type.name == "approval" and port == "timed_out" and node.get("config", {}).get("on_timeout") != port:
+        work.problem(
+            place,
+            "approval_never_timed_out",
+            f"Node {source!r} never leaves by `timed_out`: when nobody decides in time, it does what `on_timeout` says.",
+            "Set on_timeout to timed_out, or remove the edge.",
+            severity="warning",
         )
 
 
@@ -238,7 +266,11 @@ def _node(
     need, wait_all = _join(work, node, incoming, place)
     on_failure = node.get("on_failure", "fail_run")
     continue_with = None
-    if isinstance(on_failure, dict):
+    review_by: list[str] = []
+    if on_failure == "review" or (isinstance(on_failure, dict) and "review" in on_failure):
+        review_by = _reviewers(work, name, node_type, on_failure, f"{place}/on_failure")
+        on_failure = "review"
+    elif isinstance(on_failure, dict):
         failing = Scope(scope.roots | {"error"}, scope.outer, scope.taken_ids, scope.depth)
         continue_with = _template(work, on_failure["continue"], f"{place}/on_failure/continue", failing, siblings)
     if any(edge.port == "error" for edge in outgoing):
@@ -274,7 +306,30 @@ def _node(
         payload_schema=compile_schema(config["schema"])
         if node_type.name == "signal" and "schema" in config and not check_schema(config["schema"])
         else None,
+        digest=content_hash(encode_ordered(node)),
+        review_by=tuple(review_by),
     )
+
+
+def _reviewers(work: _Build, name: str, node_type: NodeType, on_failure: Any, place: str) -> list[str]:
+    """Who is asked when a node has failed. A body's tasks have run under their numbers, so it is not run again."""
+    work.has_approvals = True
+    if node_type.kind == "structure":
+        work.problem(
+            place,
+            "review_of_body",
+            f"Node {name!r} has a body, and is not run again as a whole.",
+            "Set on_failure to review on the nodes inside.",
+        )
+    if on_failure == "review":
+        return []
+    try:
+        people = assignees(on_failure["review"], f"{place}/review")
+    except AobError as error:
+        work.error(error, f"{place}/review")
+        return []
+    work.assignees += [(f"{place}/review", one) for one in people]
+    return people
 
 
 def _body(work: _Build, body: Mapping[str, Any], place: str, key: str, scope: Scope, node_type: NodeType) -> None:
@@ -337,6 +392,8 @@ def _check_by_type(
 ) -> None:
     """What a JSON Schema cannot say about single types: constants that would fail when the node runs."""
     place = f"{place}/config"
+    for fault in node_type.check(config, place) if node_type.check else ():
+        work.error(fault, place)
     for key in ("for", "timeout") if node_type.kind == "wait" else ():
         if key in config and _constant(compiled, key):
             _duration(work, config[key], f"{place}/{key}")
@@ -353,6 +410,8 @@ def _check_by_type(
             work.signals = None
         elif work.signals is not None:
             work.signals.add(str(config.get("name")))
+    if node_type.name == "approval":
+        _check_approval(work, config, compiled, place)
     if node_type.name == "subworkflow" and isinstance(config.get("workflow"), str):
         work.subworkflows.add(config["workflow"])
     if node_type.name == "switch":
@@ -365,6 +424,62 @@ def _check_by_type(
                     f"There are two cases {name!r}.",
                     "Rename one.",
                 )
+
+
+def _check_approval(work: _Build, config: Mapping[str, Any], compiled: CompiledConfig, place: str) -> None:
+    work.has_approvals = True
+    for fault in check_schema(config.get("form", {}), pointer=f"{place}/form"):
+        work.error(fault, f"{place}/form")
+    if isinstance(config.get("form"), dict) and config["form"].get("type", "object") != "object":
+        work.problem(f"{place}/form/type", "approval_form_invalid", "A form gives an object.", "Write type: object.")
+    quorum = config.get("quorum")
+    for key in ("assignees", "escalate_to", "veto"):
+        if key not in config or not _constant(compiled, key) or (key == "veto" and config[key] == "anyone"):
+            continue
+        try:
+            steps = chain(config[key], f"{place}/{key}") if key == "escalate_to" else None
+            named = steps or [assignees(config[key], f"{place}/{key}")]
+        except AobError as error:
+            work.error(error, f"{place}/{key}")
+            continue
+        is_chain = isinstance(config[key], list) and any(isinstance(one, list) for one in config[key])
+        for number, people in enumerate(named):
+            at = f"{place}/{key}/{number}" if is_chain else f"{place}/{key}"
+            work.assignees += [(at, one) for one in people]
+            if key != "veto" and isinstance(quorum, dict) and isinstance(quorum.get("n"), int):
+                try:
+                    check_quorum(quorum["n"], people, None, f"{place}/quorum/n")
+                except AobError as error:
+                    work.error(error, f"{place}/quorum/n")
+    if "remind_every" in config and _constant(compiled, "remind_every"):
+        try:
+            reminder_seconds(config["remind_every"], f"{place}/remind_every")
+        except AobError as error:
+            work.error(error, f"{place}/remind_every")
+    if config.get("bulk") is True and isinstance(config.get("form"), dict) and config["form"].get("required"):
+        work.problem(
+            f"{place}/bulk",
+            "approval_bulk_form",
+            "Many tickets are decided at once only where the form needs nothing.",
+            "Remove `bulk`, or what the form requires.",
+        )
+    escalates = config.get("on_timeout") == "escalate"
+    if "timeout" not in config and "on_timeout" in config:
+        work.problem(
+            f"{place}/on_timeout",
+            "approval_without_timeout",
+            "Without `timeout` the ticket waits for ever, so `on_timeout` never applies.",
+            "Give a timeout.",
+            severity="warning",
+        )
+    if "escalate_to" in config and not escalates:
+        work.problem(
+            f"{place}/escalate_to",
+            "approval_never_escalated",
+            "`escalate_to` is of use only with on_timeout `escalate`.",
+            "Set on_timeout to escalate, or remove it.",
+            severity="warning",
+        )
 
 
 def _constant(compiled: CompiledConfig, key: str) -> bool:
@@ -429,7 +544,7 @@ def compile_retry(retry: Mapping[str, Any]) -> RetryIR:
     """A retry policy on its own, as an operator sets it for a running run. Raises DocumentInvalid."""
     work = _Build(DocumentLimits())
     effect = next(node_type for node_type in node_types().values() if node_type.is_task)
-    scope = Scope(BASE_ROOTS, frozenset(), frozenset(), 0)
+    scope = Scope(BASE_ROOTS, (), frozenset(), 0)
     compiled = _retry(work, retry, effect, "/retry", scope, {})
     if work.problems:
         raise DocumentInvalid(work.problems)
@@ -474,7 +589,9 @@ def _template(work: _Build, value: Any, pointer: str, scope: Scope, siblings: Ma
 def _check_references(
     work: _Build, expression: Expression, pointer: str, scope: Scope, siblings: Mapping[str, Any]
 ) -> None:
-    for name in sorted((expression.node_refs or frozenset()) - scope.outer):
+    for name in sorted(expression.node_refs or ()):
+        if scope.knows(name):
+            continue
         if name in siblings or name in scope.taken_ids:
             work.problem(
                 pointer,
@@ -487,6 +604,6 @@ def _check_references(
                 pointer,
                 "unknown_node",
                 f"The expression uses nodes.{name}, but there is no node {name!r}.",
-                nearest(name, scope.outer)
-                or "Nodes that come before: " + (", ".join(sorted(scope.outer)[:20]) or "none"),
+                nearest(name, known := sorted(set[str]().union(*scope.outer)))
+                or "Nodes that come before: " + (", ".join(known[:20]) or "none"),
             )

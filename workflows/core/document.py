@@ -16,7 +16,7 @@ Document = dict[str, Any]
 
 ID_PATTERN = "^[A-Za-z_][A-Za-z0-9_-]{0,62}$"
 NAME_PATTERN = "^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"
-EXECUTABLE_PARTS = ("inputs", "nodes", "edges", "output", "limits")
+EXECUTABLE_PARTS = ("inputs", "nodes", "edges", "output", "limits", "patches")
 JOIN_ALL = "all"
 
 
@@ -74,11 +74,17 @@ NODE_SCHEMA: dict[str, Any] = {
         },
         "on_failure": {
             "oneOf": [
-                {"enum": ["fail_run", "skip"]},
+                {"enum": ["fail_run", "skip", "review"]},
                 {
                     "type": "object",
                     "properties": {"continue": {}},
                     "required": ["continue"],
+                    "additionalProperties": False,
+                },
+                {
+                    "type": "object",
+                    "properties": {"review": {"type": "array", "items": {"type": "string"}, "maxItems": 100}},
+                    "required": ["review"],
                     "additionalProperties": False,
                 },
             ]
@@ -150,7 +156,23 @@ DOCUMENT_SCHEMA: dict[str, Any] = {
                 "max_agents": {"type": "integer", "minimum": 0, "maximum": 1000},
                 "timeout": _duration,
                 "max_items": {"type": "integer", "minimum": 1, "maximum": 1_000_000},
+                "agents": {
+                    "type": "object",
+                    "description": "What all agents of a run may use, and of all runs of this workflow in a day (UTC).",
+                    "additionalProperties": False,
+                    "properties": {
+                        "tokens": {"type": "integer", "minimum": 0},
+                        "cost": {"type": "number", "minimum": 0, "description": "In US dollars."},
+                        "daily_tokens": {"type": "integer", "minimum": 0},
+                        "daily_cost": {"type": "number", "minimum": 0, "description": "In US dollars."},
+                    },
+                },
             },
+        },
+        "patches": {
+            "enum": ["auto", "review", "shadow", "off"],
+            "default": "auto",
+            "description": "What becomes of patches of a running run: applied, reviewed first, only tried, or refused.",
         },
         "layout": {"type": "object"},
         "notes": {"type": "object"},

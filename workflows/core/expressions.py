@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from functools import cache, lru_cache
 from typing import Any
@@ -19,7 +19,7 @@ from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_option
 
 from workflows.core.durations import format_duration
 from workflows.core.errors import AobError
-from workflows.core.functions import FUNCTIONS, MAX_TEXT
+from workflows.core.functions import FUNCTIONS, MAX_TEXT, Function
 
 ROOTS = frozenset({"inputs", "nodes", "run", "item", "index", "iteration", "last", "output", "error", "attempt"})
 MAX_SOURCE = 10_000
@@ -49,10 +49,47 @@ class ExpressionError(AobError):
     """An expression that cannot be compiled or evaluated."""
 
 
+class _NotSelectable(Exception):
+    """The engine has to evaluate it."""
+
+
+class Call(msgspec.Struct, frozen=True):
+    """A function of ours, called as a member with literals: `.sortBy("value")`."""
+
+    function: Function
+    arguments: tuple[Any, ...]
+
+    def __call__(self, value: Any) -> Any:
+        """Its result, as the engine would have it. Raises _NotSelectable where the engine may object."""
+        arguments = (value, *self.arguments)
+        if not all(_IS_A[kind](one) for kind, one in zip(self.function.parameters, arguments, strict=True)):
+            raise _NotSelectable
+        try:
+            result = _guarded(self.function.call)(*arguments)
+        except ValueError:
+            raise _NotSelectable from None
+        if type(result) is int and not -(2**63) <= result < 2**63:
+            raise _NotSelectable
+        return result
+
+
+_IS_A: dict[str, Callable[[Any], bool]] = {
+    "string": lambda value: type(value) is str,
+    "int": lambda value: type(value) is int,
+    "list": lambda value: type(value) is list,
+    "map": lambda value: type(value) is dict,
+    "dyn": lambda value: True,
+}
+_MEMBERS = {function.name: function for function in FUNCTIONS if function.member}
+_NOT_PLAIN = object()
+_LITERALS = {"true": True, "false": False, "null": None}
+
+
 class Expression(msgspec.Struct, frozen=True, eq=False):
     """A compiled expression. `node_refs` are the ids used as `nodes.<id>`; None when `nodes` is used whole.
 
-    `selection` are the names of an expression that only selects fields, like `nodes.fetch.body`; else empty.
+    `selection` are the names of an expression that only selects fields, like `nodes.fetch.body`, and may then call
+    functions of ours one after another, `calls`, like `nodes.each.pluck("value").sum()`; else empty.
     `reads` says of each root which fields are read, as nested maps that end in None where all of a value is.
     """
 
@@ -63,20 +100,20 @@ class Expression(msgspec.Struct, frozen=True, eq=False):
     program: Any
     loops: bool
     selection: tuple[str, ...] = ()
+    calls: tuple[Call, ...] = ()
     reads: Reads = msgspec.field(default_factory=dict)
 
     def evaluate(self, variables: Mapping[str, Any]) -> Any:
         """The value as JSON. Raises ExpressionError and nothing else."""
         if self.selection:
-            # Most expressions hand data on: selecting it here spares its way into the engine and back. What is
-            # not there is left to the engine, so that there is one set of errors.
-            selected: Any = variables
-            for name in self.selection:
-                if type(selected) is not dict or name not in selected:
-                    break
-                selected = selected[name]
-            else:
-                return selected
+            # Most expressions hand data on: selecting it here spares its way into the engine and back (and the engine
+            # leaks the leaves of lists on their way into our functions). What does not work out is left to the
+            # engine, so that there is one set of errors.
+            try:
+                selected = self._select(variables)
+                return self._as_json(selected) if self.calls else selected
+            except (_NotSelectable, ExpressionError):
+                pass
         data = {name: _only(variables[name], read) for name, read in self.reads.items() if name in variables}
         if self.loops:
             self._check_lists(data)
@@ -88,6 +125,16 @@ class Expression(msgspec.Struct, frozen=True, eq=False):
             return self._as_json(value.plain_value())
         except (RuntimeError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise self._failed(str(error)) from None
+
+    def _select(self, variables: Mapping[str, Any]) -> Any:
+        selected: Any = variables
+        for name in self.selection:
+            if type(selected) is not dict or name not in selected:
+                raise _NotSelectable
+            selected = selected[name]
+        for call in self.calls:
+            selected = call(selected)
+        return selected
 
     def _failed(self, reason: str) -> ExpressionError:
         text = _readable(reason)
@@ -142,7 +189,10 @@ class Expression(msgspec.Struct, frozen=True, eq=False):
 
 
 def compile_expression(source: str, *, pointer: str, allowed: frozenset[str]) -> Expression:
-    """The compiled expression. Raises ExpressionError for bad syntax and for names that are not in scope."""
+    """The compiled expression. Raises ExpressionError for bad syntax and for names that are not in scope.
+
+    `allowed` may hold names beside `ROOTS`, where an expression is about something else than a node.
+    """
     if len(source) > MAX_SOURCE:
         raise ExpressionError(
             "expression_limit",
@@ -154,24 +204,15 @@ def compile_expression(source: str, *, pointer: str, allowed: frozenset[str]) ->
             "expression_syntax", "The expression is empty.", pointer, "Write CEL, for instance inputs.x."
         )
     try:
-        program, lexemes = _compile(source, allowed)
+        compiled = _compile(source, allowed)
     except AobError as error:
         raise ExpressionError(error.code, error.message, pointer, error.hint) from None
-    reads = _reads(lexemes)
-    return Expression(
-        source=source,
-        pointer=pointer,
-        roots=frozenset(reads),
-        node_refs=_node_references(lexemes),
-        program=program,
-        loops=bool(_COMPREHENSION.search(source)),
-        selection=_selection(lexemes),
-        reads=reads,
-    )
+    return msgspec.structs.replace(compiled, pointer=pointer)
 
 
+# A document that is patched is compiled again whole; all but a few of its expressions are the same.
 @lru_cache(maxsize=20_000)
-def _compile(source: str, allowed: frozenset[str]) -> tuple[Any, list[tuple[str, str]]]:
+def _compile(source: str, allowed: frozenset[str]) -> Expression:
     lexemes = _lexemes(source)
     roots = _root_names(lexemes)
     _check_scope(source, roots, allowed)
@@ -186,7 +227,19 @@ def _compile(source: str, allowed: frozenset[str]) -> tuple[Any, list[tuple[str,
             program = environment.compile(source, disable_check=True)
     except (RuntimeError, UnicodeEncodeError, ValueError) as error:
         raise _compile_error(source, str(error), allowed) from None
-    return program, lexemes
+    reads = _reads(lexemes, ROOTS | allowed)
+    selection, calls = _selection(lexemes)
+    return Expression(
+        source=source,
+        pointer="",
+        roots=frozenset(reads),
+        node_refs=_node_references(lexemes),
+        program=program,
+        loops=bool(_COMPREHENSION.search(source)),
+        selection=selection,
+        calls=calls,
+        reads=reads,
+    )
 
 
 def _compile_error(source: str, reason: str, allowed: frozenset[str]) -> ExpressionError:
@@ -251,11 +304,11 @@ def _node_references(lexemes: list[tuple[str, str]]) -> frozenset[str] | None:
     return frozenset(ids)
 
 
-def _reads(lexemes: list[tuple[str, str]]) -> Reads:
+def _reads(lexemes: list[tuple[str, str]], names_of_roots: frozenset[str]) -> Reads:
     """Which fields of which roots are read, so that no more than these must be handed to the engine."""
     found: Reads = {}
     for place, (kind, text) in enumerate(lexemes):
-        if kind != "name" or text not in ROOTS or (place and lexemes[place - 1][1] in (".", "?.")):
+        if kind != "name" or text not in names_of_roots or (place and lexemes[place - 1][1] in (".", "?.")):
             continue
         names = [text]
         after = place + 1
@@ -284,12 +337,49 @@ def _only(value: Any, read: Reads | None) -> Any:
     return {name: _only(value[name], inner) for name, inner in read.items() if name in value}
 
 
-def _selection(lexemes: list[tuple[str, str]]) -> tuple[str, ...]:
-    """The names of `root.name.name`, if that is all there is."""
-    names, dots = lexemes[::2], lexemes[1::2]
-    if len(names) != len(dots) + 1 or any(text != "." for _, text in dots) or any(kind != "name" for kind, _ in names):
-        return ()
-    return tuple(text for _, text in names) if names[0][1] in ROOTS else ()
+def _selection(lexemes: list[tuple[str, str]]) -> tuple[tuple[str, ...], tuple[Call, ...]]:
+    """The names and calls of `root.name.name.call(literal).call()`, if that is all there is; else nothing."""
+    nothing: tuple[tuple[str, ...], tuple[Call, ...]] = (), ()
+    texts = [text for _, text in lexemes]
+    if not texts or texts[0] not in ROOTS:
+        return nothing
+    names, calls, place = [texts[0]], [], 1
+    while place < len(lexemes):
+        if texts[place] != "." or [kind for kind, _ in lexemes[place + 1 : place + 2]] != ["name"]:
+            return nothing
+        name, place = texts[place + 1], place + 2
+        if texts[place : place + 1] == ["("] and ")" in texts[place:]:
+            end = texts.index(")", place)
+            call = _call(name, lexemes[place + 1 : end])
+            if call is None:
+                return nothing
+            calls.append(call)
+            place = end + 1
+        elif calls:
+            return nothing
+        else:
+            names.append(name)
+    return tuple(names), tuple(calls)
+
+
+def _call(name: str, between: list[tuple[str, str]]) -> Call | None:
+    """The call of a member function with these arguments, if they are plain literals and as many as it takes."""
+    function = _MEMBERS.get(name)
+    literals, commas = between[::2], between[1::2]
+    if function is None or any(text != "," for _, text in commas) or (between and len(literals) != len(commas) + 1):
+        return None
+    arguments = [_literal(kind, text) for kind, text in literals]
+    if len(arguments) != len(function.parameters) - 1 or any(one is _NOT_PLAIN for one in arguments):
+        return None
+    return Call(function, tuple(arguments))
+
+
+def _literal(kind: str, text: str) -> Any:
+    if kind == "number" and text.isascii() and text.isdigit() and len(text) < 16:
+        return int(text)
+    if kind == "text" and text[0] in "\"'" and text[:3] not in ('"""', "'''") and "\\" not in text:
+        return text[1:-1]
+    return _LITERALS.get(text, _NOT_PLAIN) if kind == "name" else _NOT_PLAIN
 
 
 def _readable(reason: str) -> str:

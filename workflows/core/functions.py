@@ -20,6 +20,7 @@ import re2
 
 from workflows.core.canonical import canonical
 from workflows.core.durations import parse_duration
+from workflows.core.errors import AobError
 from workflows.core.strictjson import decode
 
 MAX_ELEMENTS = 1_000_000
@@ -135,7 +136,10 @@ def _round(number: Any, digits: int) -> float:
 
 
 def _number(text: str) -> Any:
-    value = decode(text.strip())
+    try:
+        value = decode(text.strip())
+    except AobError:
+        raise ValueError(f"{text[:40]!r} is not a number") from None
     return _numbers([value])[0]
 
 
@@ -208,6 +212,8 @@ def _where(items: list[Any], key: str, wanted: Any) -> list[Any]:
 
 
 def _table(rows: list[Any]) -> str:
+    if not all(isinstance(row, list) for row in rows):
+        raise ValueError("a row of a table is a list of cells")
     return "\n".join(" | ".join(_text_of(cell) for cell in row) for row in rows)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from workflows.core.document import escape_pointer
@@ -38,8 +39,8 @@ def topological_order(successors: Adjacency, predecessors: Adjacency) -> list[st
     return order
 
 
-def ancestors(order: list[str], predecessors: Adjacency) -> dict[str, frozenset[str]]:
-    """For each node in `order` the nodes that come before it on some path; bit sets keep this cheap."""
+def ancestors(order: list[str], predecessors: Adjacency) -> dict[str, AbstractSet[str]]:
+    """For each node in `order` the nodes that come before it on some path; bit sets keep this linear in memory."""
     position = {node: place for place, node in enumerate(order)}
     masks: dict[str, int] = {}
     for node in order:
@@ -47,29 +48,28 @@ def ancestors(order: list[str], predecessors: Adjacency) -> dict[str, frozenset[
         for before in predecessors[node]:
             mask |= masks[before] | (1 << position[before])
         masks[node] = mask
-    return _LazyAncestors(order, masks)
+    return {node: Before(masks.get(node, 0), order, position) for node in predecessors}
 
 
-class _LazyAncestors(dict[str, frozenset[str]]):
-    """Turns a bit set into names only for the nodes that are asked for."""
+class Before(AbstractSet[str]):
+    """A set of nodes as bits; names are made only for those who ask for all of them."""
 
-    def __init__(self, order: list[str], masks: dict[str, int]) -> None:
-        super().__init__()
+    __slots__ = ("_mask", "_order", "_position")
+
+    def __init__(self, mask: int, order: list[str], position: Mapping[str, int]) -> None:
+        self._mask = mask
         self._order = order
-        self._masks = masks
+        self._position = position
 
-    def __missing__(self, node: str) -> frozenset[str]:
-        mask = self._masks.get(node, 0)
-        names = []
-        place = 0
-        while mask:
-            zeros = (mask & -mask).bit_length() - 1
-            place += zeros
-            names.append(self._order[place])
-            mask >>= zeros + 1
-            place += 1
-        self[node] = frozenset(names)
-        return self[node]
+    def __contains__(self, node: object) -> bool:
+        place = self._position.get(node)  # type: ignore[call-overload]
+        return place is not None and bool(self._mask >> place & 1)
+
+    def __iter__(self) -> Iterator[str]:
+        return (node for node in self._order if node in self)
+
+    def __len__(self) -> int:
+        return self._mask.bit_count()
 
 
 def check_edges(nodes: Mapping[str, Any], edges: Mapping[str, Any], pointer: str) -> list[Problem]:

@@ -40,7 +40,11 @@ class EdgeIR(msgspec.Struct, frozen=True):
 
 
 class NodeIR(msgspec.Struct, frozen=True):
-    """One node. `need` is how many taken edges start it; `wait_all` that all must be decided first."""
+    """One node. `need` is how many taken edges start it; `wait_all` that all must be decided first.
+
+    `digest` names what the document says of it, so that two versions' nodes can be compared. `review_by` are the people
+    who are asked when it fails and `on_failure` is `review`.
+    """
 
     id: str
     type: str
@@ -55,6 +59,8 @@ class NodeIR(msgspec.Struct, frozen=True):
     on_failure: str
     continue_with: Template | None
     payload_schema: Schema | None = None
+    digest: str = ""
+    review_by: tuple[str, ...] = ()
 
     def leaves_by(self, port: str) -> bool:
         """True when an edge is drawn from this port."""
@@ -71,7 +77,10 @@ class GraphIR(msgspec.Struct, frozen=True):
 
 
 class WorkflowIR(msgspec.Struct, frozen=True):
-    """A compiled document. `graphs` maps a body's owner path without indices (`""` is the root)."""
+    """A compiled document. `graphs` maps a body's owner path without indices (`""` is the root).
+
+    `agents` is how many agents it starts at most, those of sub-workflows not counted; None where a body repeats one.
+    """
 
     name: str
     version: str
@@ -80,6 +89,12 @@ class WorkflowIR(msgspec.Struct, frozen=True):
     inputs_schema: Any
     timeout: float | None
     max_items: int | None
+    max_agents: int
+    agent_limits: dict[str, Any]
+    agents: int | None
     subworkflows: tuple[str, ...]
     signals: tuple[str, ...] | None
     """Names that its signal nodes wait for; None when one of them is computed."""
+    has_approvals: bool = False
+    assignees: tuple[tuple[str, str], ...] = ()
+    """Where an approval names somebody, and whom: those that are not computed."""

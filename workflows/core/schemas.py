@@ -14,6 +14,7 @@ import msgspec
 
 from workflows.core.errors import AobError
 from workflows.core.strictjson import check, encode
+from workflows.core.wording import worded
 
 MAX_SCHEMA_BYTES = 256 * 1024
 MAX_MESSAGE = 300
@@ -120,7 +121,13 @@ def _problem(error: Any, pointer: str) -> AobError:
     place = pointer + "".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in error.instance_path)
     keyword = str(error.schema_path[-1]) if error.schema_path else "false"
     words = {"additionalProperties": "unknown_field", "required": "field_missing", "type": "wrong_type"}
-    return SchemaError(words.get(keyword, f"schema_{_snake(keyword)}"), _short(error.message), place)
+    kind, instance = error.kind, error.instance
+    if kind.name == "propertyNames":
+        # The fault is one of a key, and is told inside of this one.
+        kind, instance = kind.error.kind, kind.error.instance
+        place = f"{place}/{str(instance).replace('~', '~0').replace('/', '~1')}"
+    message, hint = worded(keyword, kind, instance, error.message, str(next(reversed(error.instance_path), "")))
+    return SchemaError(words.get(keyword, f"schema_{_snake(keyword)}"), _short(message), place, hint)
 
 
 def _snake(keyword: str) -> str:

@@ -46,6 +46,15 @@ class Template(msgspec.Struct, frozen=True, eq=False):
         """The value. Raises ExpressionError."""
         return self.tree if self.constant else _evaluate(self.tree, variables)
 
+    def pieces(self, variables: Mapping[str, Any]) -> list[tuple[bool, str]]:
+        """The pieces of a text in their order, as (is computed, text). Raises ExpressionError."""
+        if isinstance(self.tree, _Text):
+            return [
+                (False, part) if isinstance(part, str) else (True, _as_text(part.evaluate(variables)))
+                for part in self.tree.parts
+            ]
+        return [(not self.constant, _as_text(self.evaluate(variables)))]
+
 
 def compile_template(value: Any, *, pointer: str, allowed: frozenset[str]) -> Template:
     """Compiles every expression in a JSON value. Raises TemplateErrors with all that are wrong."""

@@ -10,6 +10,7 @@ from typing import Any
 from workflows.core.compile import build
 from workflows.core.document import BODY_SCHEMA, DOCUMENT_SCHEMA, Document, DocumentLimits
 from workflows.core.errors import AobError
+from workflows.core.ir import WorkflowIR
 from workflows.core.problems import MAX_PROBLEMS, Problem, from_error
 from workflows.core.schemas import compile_schema
 from workflows.core.strictjson import check, encode
@@ -17,14 +18,20 @@ from workflows.core.strictjson import check, encode
 
 def validate(document: Any, *, limits: DocumentLimits | None = None) -> list[Problem]:
     """All problems of a decoded document, at most MAX_PROBLEMS; empty when it may run."""
+    return checked(document, limits=limits)[1]
+
+
+def checked(document: Any, *, limits: DocumentLimits | None = None) -> tuple[WorkflowIR | None, list[Problem]]:
+    """The IR of a decoded document with all its problems; of use only when none of them is an error."""
     limits = limits or DocumentLimits()
     too_large = _size_problems(document, limits)
     if too_large:
-        return too_large
+        return None, too_large
     shape = [from_error(fault, "") for fault in compile_schema(DOCUMENT_SCHEMA).problems(document)]
     if shape:
-        return [*shape, *_rest_of(document, shape, limits)][:MAX_PROBLEMS]
-    return build(document, limits=limits)[1][:MAX_PROBLEMS]
+        return None, [*shape, *_rest_of(document, shape, limits)][:MAX_PROBLEMS]
+    ir, problems = build(document, limits=limits)
+    return ir, problems[:MAX_PROBLEMS]
 
 
 def body_problems(body: Any, pointer: str) -> list[Problem]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workflows.nodes.registry import NodeType, config_object, template_string
+from workflows.nodes.registry import ErrorNote, Example, NodeType, config_object, template_string
 
 NODE_TYPE = NodeType(
     name="delay",
@@ -21,4 +21,17 @@ NODE_TYPE = NodeType(
     ),
     output_schema={"type": "string", "format": "date-time"},
     example={"for": "30s"},
+    examples=(
+        Example(title="A short while", config={"for": "30s"}, result="2030-01-01T09:00:30Z"),
+        Example(
+            title="Until an instant that an input names",
+            config={"until": "{{ inputs.opens }}"},
+            inputs={"opens": "2020-01-01T09:00:00+01:00"},
+            result="2030-01-01T09:00:00Z",
+        ),
+    ),
+    errors=(
+        ErrorNote("duration_syntax", "`for` is no duration.", "Write 250ms, 30s, 5m, 2h, 3d or ISO 8601 (PT5M)."),
+        ErrorNote("instant_syntax", "`until` is no instant.", "Write ISO 8601 with an offset: 2030-01-01T09:00:00Z."),
+    ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workflows.nodes.registry import NodeType, config_object, template_string
+from workflows.nodes.registry import ErrorNote, Example, NodeType, config_object, template_string
 
 NODE_TYPE = NodeType(
     name="fail",
@@ -21,4 +21,14 @@ NODE_TYPE = NodeType(
     output_schema={"type": "null"},
     ports=(),
     example={"message": "Too many errors: {{ nodes.count.errors }}"},
+    examples=(
+        Example(
+            title="Say what was wrong",
+            config={"message": "Too many errors: {{ nodes.count.errors }}", "code": "too_many_errors"},
+            nodes={"count": {"errors": 7}},
+            result={"code": "too_many_errors", "message": "Too many errors: 7"},
+            port="error",
+        ),
+    ),
+    errors=(ErrorNote("failed", "The node was reached; its own `code` stands here.", "Its message says what to do."),),
 )

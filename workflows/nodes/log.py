@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workflows.nodes.registry import NodeType, Outcome, Resolver, config_object, template_string
+from workflows.nodes.registry import Example, NodeType, Outcome, Resolver, config_object, template_string
 
 LEVELS = ("debug", "info", "warning", "error")
 
@@ -29,4 +29,12 @@ NODE_TYPE = NodeType(
     parts={"level": "literal"},
     run=run,
     example={"message": "{{ size(nodes.rows) }} rows read"},
+    examples=(
+        Example(
+            title="A line with a number in it",
+            config={"message": "{{ size(nodes.rows) }} rows read", "level": "info"},
+            nodes={"rows": [1, 2, 3]},
+            result=None,
+        ),
+    ),
 )

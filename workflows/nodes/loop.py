@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workflows.nodes.registry import NodeType, config_object
+from workflows.nodes.registry import ErrorNote, Example, NodeType, config_object
 
 MAX_ITERATIONS = 100_000
 
@@ -33,4 +33,33 @@ NODE_TYPE = NodeType(
         },
         "max_iterations": 10,
     },
+    examples=(
+        Example(
+            title="Double until it is enough",
+            config={
+                "while": "iteration == 0 || last < inputs.goal",
+                "max_iterations": 50,
+                "body": {
+                    "nodes": {
+                        "double": {
+                            "type": "transform",
+                            "config": {"output": "{{ iteration == 0 ? 1 : last * 2 }}"},
+                        }
+                    },
+                    "edges": {},
+                    "output": "{{ nodes.double }}",
+                },
+            },
+            inputs={"goal": 100},
+            result=128,
+        ),
+    ),
+    errors=(
+        ErrorNote(
+            "limit_max_iterations",
+            "The condition still holds after `max_iterations` rounds.",
+            "Raise max_iterations, or correct the condition.",
+        ),
+        ErrorNote("iteration_failed", "A round failed; its error is the cause.", "Catch it inside the body."),
+    ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workflows.nodes.registry import NodeType, config_object
+from workflows.nodes.registry import ErrorNote, Example, NodeType, config_object
 
 DEFAULT_CONCURRENCY = 20
 MAX_CONCURRENCY = 1000
@@ -45,4 +45,56 @@ NODE_TYPE = NodeType(
         },
         "max_concurrency": 5,
     },
+    examples=(
+        Example(
+            title="Every item, in order",
+            config={
+                "items": "inputs.names",
+                "body": {
+                    "nodes": {"hello": {"type": "transform", "config": {"output": "{{ index + 1 }}. Hello {{ item }}!"}}},
+                    "edges": {},
+                    "output": "{{ nodes.hello }}",
+                },
+            },
+            inputs={"names": ["Ada", "Alan"]},
+            result=["1. Hello Ada!", "2. Hello Alan!"],
+        ),
+        Example(
+            title="Failed items are collected",
+            config={
+                "items": "inputs.texts",
+                "on_item_error": "collect",
+                "body": {
+                    "nodes": {
+                        "check": {
+                            "type": "switch",
+                            "config": {"cases": [{"name": "empty", "when": "item == ''"}]},
+                        },
+                        "no": {"type": "fail", "config": {"message": "It is empty.", "code": "empty"}},
+                        "size": {"type": "transform", "config": {"output": "{{ size(item) }}"}},
+                    },
+                    "edges": {
+                        "check-no": {"from": "check", "to": "no", "port": "empty"},
+                        "check-size": {"from": "check", "to": "size", "port": "default"},
+                    },
+                    "output": "{{ nodes.size }}",
+                },
+            },
+            inputs={"texts": ["four", ""]},
+            result=[4, {"error": {"code": "empty", "message": "It is empty.", "node": "each[1]/no"}}],
+        ),
+    ),
+    errors=(
+        ErrorNote("map_items_not_list", "`items` gives no list.", "Give a list, for instance keys(value) for a map."),
+        ErrorNote(
+            "limit_max_items",
+            "The list is longer than it may be.",
+            "Raise limits.max_items in the document or AOB_MAX_ITEMS.",
+        ),
+        ErrorNote(
+            "item_failed",
+            "An item failed; its error is the cause.",
+            'Correct it and replay from the item, or set on_item_error to "collect".',
+        ),
+    ),
 )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workflows.nodes.registry import NodeType, config_object
+from workflows.nodes.registry import ErrorNote, Example, NodeType, config_object
 
 NODE_TYPE = NodeType(
     name="subworkflow",
@@ -25,4 +25,24 @@ NODE_TYPE = NodeType(
     output_schema={},
     parts={"workflow": "literal"},
     example={"workflow": "send-invoice@stable", "inputs": {"order": "{{ inputs.order }}"}},
+    examples=(
+        Example(
+            title="Call the stable version of another workflow",
+            config={"workflow": "send-invoice@stable", "inputs": {"order": "{{ inputs.order }}"}},
+            inputs={"order": "A-1001"},
+            result={"invoice": "I-77"},
+        ),
+    ),
+    errors=(
+        ErrorNote(
+            "subworkflow_unknown",
+            "The workflow or its tag did not exist when this run started.",
+            "Push the workflow, then start a new run.",
+        ),
+        ErrorNote(
+            "child_failed",
+            "The child run did not complete; its error is the cause.",
+            "Open the child run; an edge from the port error catches it.",
+        ),
+    ),
 )

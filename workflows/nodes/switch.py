@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workflows.nodes.registry import NodeType, Outcome, Resolver, config_object
+from workflows.nodes.registry import Example, NodeType, Outcome, Resolver, config_object
 
 
 def run(resolve: Resolver) -> Outcome:
@@ -40,4 +40,25 @@ NODE_TYPE = NodeType(
     parts={"cases": "cases"},
     run=run,
     example={"cases": [{"name": "high", "when": "nodes.score >= 80"}]},
+    examples=(
+        Example(
+            title="The first case that holds",
+            config={
+                "cases": [
+                    {"name": "high", "when": "nodes.score >= 80"},
+                    {"name": "middle", "when": "nodes.score >= 40"},
+                ]
+            },
+            nodes={"score": 91},
+            result={"case": "high"},
+            port="high",
+        ),
+        Example(
+            title="None of them",
+            config={"cases": [{"name": "high", "when": "nodes.score >= 80"}]},
+            nodes={"score": 12},
+            result={"case": "default"},
+            port="default",
+        ),
+    ),
 )

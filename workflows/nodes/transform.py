@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workflows.nodes.registry import NodeType, Outcome, Resolver, config_object
+from workflows.nodes.registry import Example, NodeType, Outcome, Resolver, config_object
 
 
 def run(resolve: Resolver) -> Outcome:
@@ -22,4 +22,18 @@ NODE_TYPE = NodeType(
     output_schema={},
     run=run,
     example={"output": {"total": "{{ inputs.price * inputs.count }}"}},
+    examples=(
+        Example(
+            title="A typed value",
+            config={"output": {"total": "{{ inputs.price * inputs.count }}"}},
+            inputs={"price": 2.5, "count": 4},
+            result={"total": 10.0},
+        ),
+        Example(
+            title="Text around a value",
+            config={"output": "{{ size(nodes.rows) }} rows, the first is {{ nodes.rows[0].name }}"},
+            nodes={"rows": [{"name": "Ada"}, {"name": "Alan"}]},
+            result="2 rows, the first is Ada",
+        ),
+    ),
 )

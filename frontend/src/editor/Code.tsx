@@ -1,6 +1,6 @@
 // The code field when it has been loaded; a plain field meanwhile, so that nobody waits. Below it what the text gives.
 
-import { lazy, type ReactElement, Suspense, useEffect, useMemo, useState } from "react";
+import { lazy, type ReactElement, Suspense, useEffect, useMemo, useRef, useState } from "react";
 
 import type { Json } from "../model/document";
 import { found, namedIn } from "../model/references";
@@ -8,10 +8,18 @@ import type { Scope } from "../model/scope";
 import { api, ApiError } from "../shared/api";
 import type { CodeFieldProps } from "./CodeField";
 
-const CodeField = lazy(() => import("./CodeField"));
+const load = () => import("./CodeField");
+const CodeField = lazy(load);
 const QUIET_MS = 350;
 
+/** Begins to load what forms need, before the first form is opened. */
+export function preloadCode(): void {
+  void load();
+}
+
 export function Code(props: CodeFieldProps): ReactElement {
+  // Who already writes in the plain field goes on in the other.
+  const isWriting = useRef(false);
   const plain = (
     <textarea
       className="code plain"
@@ -19,11 +27,13 @@ export function Code(props: CodeFieldProps): ReactElement {
       aria-label={props.label}
       value={props.value}
       onChange={(event) => props.onChange(event.target.value)}
+      onFocus={() => (isWriting.current = true)}
+      onBlur={(event) => (isWriting.current = event.relatedTarget === null)}
     />
   );
   return (
     <Suspense fallback={plain}>
-      <CodeField {...props} />
+      <CodeField {...props} goesOn={isWriting} />
     </Suspense>
   );
 }

@@ -1,16 +1,17 @@
 // A field for CEL, for text with {{ CEL }}, or for JSON, on CodeMirror; loaded when the first form opens.
 
-import { autocompletion, type CompletionContext, type CompletionResult, closeBrackets } from "@codemirror/autocomplete";
+import { autocompletion, type Completion, type CompletionContext, type CompletionResult, closeBrackets, pickedCompletion } from "@codemirror/autocomplete";
 import { defaultKeymap, history, historyKeymap } from "@codemirror/commands";
 import { json } from "@codemirror/lang-json";
 import { HighlightStyle, StreamLanguage, type StreamParser, syntaxHighlighting } from "@codemirror/language";
 import { Compartment, EditorState, type Extension } from "@codemirror/state";
 import { EditorView, keymap, placeholder as placeholderOf } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
-import { type ReactElement, useEffect, useRef } from "react";
+import { type ReactElement, type RefObject, useEffect, useRef } from "react";
 
 import { completionsAt, type Scope } from "../model/scope";
 import { nonce } from "../shared/nonce";
+import { useEditor } from "./store";
 
 export type CodeKind = "expression" | "template" | "json";
 
@@ -25,6 +26,8 @@ export interface CodeFieldProps {
   lines?: number;
   onChange: (text: string) => void;
   onBlur?: () => void;
+  /** Whether somebody was writing in the field that stood here before. */
+  goesOn?: RefObject<boolean>;
 }
 
 const WORDS = /^(true|false|null|in)\b/;
@@ -84,13 +87,32 @@ function complete(kind: CodeKind, scope: () => Scope): (context: CompletionConte
     const open = text.lastIndexOf("{{");
     if (kind !== "expression" && (open < 0 || text.indexOf("}}", open) >= 0)) return null;
     const start = kind === "expression" ? 0 : open + 2;
-    const { from, options } = completionsAt(text.slice(start), scope());
+    const { from, options } = completionsAt(text.slice(start), scope(), useEditor.getState().callables);
     if (!context.explicit && start + from === context.pos && !/[.{]$/.test(text.trimEnd())) return null;
     return {
       from: start + from,
-      options: options.map((one) => ({ label: one.label, type: one.kind, ...(one.detail ? { detail: one.detail } : {}) })),
+      options: options.map((one): Completion => ({
+        label: one.label,
+        type: one.kind,
+        ...(one.detail ? { detail: one.detail } : {}),
+        ...(one.info ? { info: one.info } : {}),
+        ...(one.text === undefined ? {} : { apply: writes(one.text, one.overDot === true) }),
+      })),
       validFor: /^\w*$/,
     };
+  };
+}
+
+/** Writes a completion; a call is closed behind the cursor. */
+function writes(text: string, overDot: boolean): (view: EditorView, completion: Completion, from: number, to: number) => void {
+  return (view, completion, from, to) => {
+    const start = overDot ? from - 1 : from;
+    const insert = text.endsWith("(") ? `${text})` : text;
+    view.dispatch({
+      changes: { from: start, to, insert },
+      selection: { anchor: start + text.length },
+      annotations: pickedCompletion.of(completion),
+    });
   };
 }
 
@@ -128,6 +150,12 @@ export default function CodeField(props: CodeFieldProps): ReactElement {
       }),
     });
     view.current = made;
+    const { goesOn } = latest.current;
+    if (goesOn?.current && document.activeElement === document.body) {
+      made.dispatch({ selection: { anchor: made.state.doc.length } });
+      made.focus();
+    }
+    if (goesOn) goesOn.current = false;
     return () => made.destroy();
   }, [kind, lines, placeholder]);
 

@@ -10,10 +10,11 @@ export const EdgeView = memo(function EdgeView(props: EdgeProps<FlowEdge>): Reac
   const { id, sourceX, sourceY, targetX, targetY, sourcePosition, targetPosition, selected, data } = props;
   const [path, x, y] = getBezierPath({ sourceX, sourceY, targetX, targetY, sourcePosition, targetPosition });
   const open = useEditor((state) => state.open);
+  const isTarget = useEditor((state) => state.dropping === id);
   const when = data?.edge.when;
   return (
     <>
-      <BaseEdge id={id} path={path} className={`edge ${selected ? "picked" : ""} ${data?.edge.port === "error" ? "error" : ""}`} interactionWidth={18} />
+      <BaseEdge id={id} path={path} className={`edge ${selected ? "picked" : ""} ${data?.edge.port === "error" ? "error" : ""} ${isTarget ? "dropping" : ""}`} interactionWidth={18} />
       {(when || selected) && (
         <EdgeLabelRenderer>
           <div className="edge-label nodrag nopan" style={{ transform: `translate(-50%, -50%) translate(${x}px, ${y}px)` }}>

@@ -1,52 +1,61 @@
 // The editor: palette, canvas, what is beside it, and the loops that check and save.
 
-import { ReactFlowProvider, useReactFlow } from "@xyflow/react";
-import { type ReactElement, type ReactNode, useCallback, useEffect } from "react";
+import { ReactFlowProvider } from "@xyflow/react";
+import { lazy, type ReactElement, type ReactNode, Suspense, useCallback, useEffect } from "react";
 
-import { isPlaced } from "../model/edits";
+import { isPlaced } from "../model/layout";
 import { api, ApiError } from "../shared/api";
 import * as icons from "../shared/icons";
 import * as actions from "./actions";
+import { useAddress } from "./address";
 import { Canvas } from "./Canvas";
+import { preloadCode } from "./Code";
 import { MergeDialog, PublishDialog, RunDialog } from "./dialogs";
 import { Inspector } from "./Inspector";
 import { beginWith, useKeeping } from "./keeping";
-import { ConnectDialog, FindDialog, Palette, PaletteDialog } from "./Palette";
+import { ConnectDialog, EdgesDialog, FindDialog, MoveDialog, Palette, PaletteDialog } from "./Palette";
 import { JsonPanel, ProblemsPanel, SettingsPanel, VersionsPanel } from "./panels";
+import { PeekPanel } from "./Peek";
 import { usePresence } from "./presence";
 import { ShortcutsDialog, useShortcuts } from "./shortcuts";
 import { type Panel, useDoc, useEditor } from "./store";
 
+const Compare = lazy(() => import("./Compare"));
+const Proposing = lazy(() => import("./session").then(({ Proposing }) => ({ default: Proposing })));
 const CHECK_MS = 400;
 
-export function Editor({ name }: { name: string }): ReactElement {
+/** The draft of a workflow, or the graph of a run. */
+export function Editor({ name, run }: { name: string; run: string | null }): ReactElement {
   return (
     <ReactFlowProvider>
-      <Loaded name={name} />
+      <Loaded name={name} run={run} />
     </ReactFlowProvider>
   );
 }
 
-function Loaded({ name }: { name: string }): ReactElement {
+function Loaded({ name, run: ofRun }: { name: string; run: string | null }): ReactElement {
   const isReady = useEditor((state) => state.registry.size > 0);
   const error = useEditor((state) => (state.registry.size === 0 ? state.message?.text : undefined));
   useEffect(() => {
     const { set, say } = useEditor.getState();
-    Promise.all([api.nodeTypes(), api.draft(name)])
-      .then(([types, draft]) => {
-        beginWith(draft);
+    const begun = ofRun === null ? api.draft(name).then((draft) => () => beginWith(draft)) : import("./session").then(({ beginRun }) => beginRun(ofRun));
+    Promise.all([api.nodeTypes(), begun])
+      .then(([types, begin]) => {
         set({ registry: new Map(types.map((one) => [one.name, one])) });
-        if (!isPlaced(draft.document)) void actions.arrange(true);
-        return api.lastRun(name);
+        begin();
+        if (ofRun === null && !isPlaced(useEditor.getState().history.present)) void actions.arrange(true);
+        preloadCode();
+        void api.functions().then((callables) => set({ callables }), () => undefined);
+        return ofRun ?? api.lastRun(name).then((run) => run?.id ?? null);
       })
       .then(async (run) => {
-        if (run !== null) set({ run: await api.run(run.id), outputs: await api.outputs(run.id) });
+        if (run !== null) set({ run: await api.run(run), outputs: await api.outputs(run) });
       })
       .catch((failure: unknown) => {
         if (!(failure instanceof ApiError)) throw failure;
         say(failure.message, "error");
       });
-  }, [name]);
+  }, [name, ofRun]);
   if (!isReady) return <p className="loading">{error ?? "Loading the editor …"}</p>;
   return <Workbench name={name} />;
 }
@@ -54,32 +63,19 @@ function Loaded({ name }: { name: string }): ReactElement {
 function Workbench({ name }: { name: string }): ReactElement {
   const panel = useEditor((state) => state.panel);
   const selection = useEditor((state) => state.selection);
-  const flow = useReactFlow();
+  const comparing = useEditor(({ dialog }) => (dialog?.kind === "compare" ? dialog : null));
+  const isOfRun = useEditor((state) => state.session !== null);
+  useAddress();
   useShortcuts();
-  useKeeping();
   useChecking();
-  usePresence(name);
 
-  const showNode = useCallback(
-    (node: string) => {
-      useEditor.getState().select({ nodes: [node] });
-      void flow.fitView({ nodes: [{ id: node }], maxZoom: 1.1, duration: 200, padding: 0.6 });
-    },
-    [flow],
-  );
-  useEffect(() => {
-    const fit = (): void => void flow.fitView({ maxZoom: 1, padding: 0.2, duration: 200 });
-    const zoom = (event: Event): void => void flow.zoomTo(flow.getZoom() * (event as CustomEvent<number>).detail, { duration: 100 });
-    document.addEventListener("aob-fit", fit);
-    document.addEventListener("aob-zoom", zoom);
-    return () => {
-      document.removeEventListener("aob-fit", fit);
-      document.removeEventListener("aob-zoom", zoom);
-    };
-  }, [flow]);
-  useFollowing(selection.nodes[0]);
+  const showNode = useCallback((node: string) => {
+    actions.reveal(node);
+    useEditor.getState().select({ nodes: [node] });
+    document.dispatchEvent(new CustomEvent("aob-show", { detail: node }));
+  }, []);
   const hasSelection = selection.nodes.length + selection.edges.length + selection.notes.length > 0;
-  const shown: Panel = panel === "inspector" && !hasSelection ? null : panel;
+  const shown: Panel = (panel === "inspector" || panel === "peek") && !hasSelection ? null : panel;
   return (
     <div className={`editor ${shown === null ? "" : "with-side"}`}>
       <Toolbar />
@@ -95,52 +91,55 @@ function Workbench({ name }: { name: string }): ReactElement {
           {shown === "json" && <JsonPanel />}
           {shown === "versions" && <VersionsPanel />}
           {shown === "settings" && <SettingsPanel />}
+          {shown === "peek" && <PeekPanel />}
         </aside>
       )}
       <Message />
       <PaletteDialog />
       <ConnectDialog />
+      <EdgesDialog />
+      <MoveDialog />
       <FindDialog onFound={showNode} />
       <ShortcutsDialog />
-      <PublishDialog />
-      <RunDialog />
-      <MergeDialog />
+      {isOfRun ? (
+        <Suspense>
+          <Proposing />
+        </Suspense>
+      ) : (
+        <>
+          <Drafting name={name} />
+          <PublishDialog />
+          <RunDialog />
+          <MergeDialog />
+        </>
+      )}
+      {comparing !== null && (
+        <Suspense>
+          <Compare {...comparing} />
+        </Suspense>
+      )}
     </div>
   );
 }
 
-/** Keeps what is chosen in sight: a node that was added or walked to may stand beyond the edge, or behind the form. */
-function useFollowing(name: string | undefined): void {
-  const flow = useReactFlow();
-  const panel = useEditor((state) => state.panel);
-  useEffect(() => {
-    if (name === undefined) return;
-    const timer = setTimeout(() => {
-      const node = flow.getInternalNode(name);
-      const canvas = document.querySelector(".canvas")?.getBoundingClientRect();
-      if (node === undefined || canvas === undefined) return;
-      const { x, y } = node.internals.positionAbsolute;
-      const [width, height] = [node.width ?? 0, node.height ?? 0];
-      const { x: left, y: top, zoom } = flow.getViewport();
-      const isSeen =
-        x * zoom + left >= 0 && y * zoom + top >= 0 && (x + width) * zoom + left <= canvas.width && (y + height) * zoom + top <= canvas.height;
-      if (!isSeen) void flow.setCenter(x + width / 2, y + height / 2, { zoom, duration: 150 });
-    }, 60);
-    return () => clearTimeout(timer);
-  }, [flow, name, panel]);
+/** What only a draft has: it is kept as one writes, and others may be in it. */
+function Drafting({ name }: { name: string }): null {
+  useKeeping();
+  usePresence(name);
+  return null;
 }
 
 function useChecking(): void {
   const doc = useDoc();
   useEffect(() => {
-    const { set } = useEditor.getState();
+    const { found } = useEditor.getState();
     const stop = new AbortController();
     const timer = setTimeout(() => {
       api.validate(doc, stop.signal).then(
-        (found) => set({ problems: found.problems, checked: true }),
+        (answer) => found(answer.problems),
         (error: unknown) => {
           if (error instanceof ApiError && error.status !== 0) {
-            set({ problems: [{ pointer: "", code: error.code, message: error.message, severity: "error" }], checked: true });
+            found([{ pointer: "", code: error.code, message: error.message, severity: "error" }]);
           }
         },
       );
@@ -163,6 +162,7 @@ const SAVED: Record<string, string> = {
 function Toolbar(): ReactElement {
   const doc = useDoc();
   const state = useEditor();
+  const { session } = state;
   const errors = state.problems.filter((one) => one.severity === "error").length;
   const button = (label: string, keys: string, icon: ReactNode, run: () => unknown, more: { pressed?: boolean; disabled?: boolean } = {}): ReactElement => (
     <button type="button" className="icon" title={`${label} (${keys})`} aria-label={label} aria-pressed={more.pressed} disabled={more.disabled} onClick={() => void run()}>
@@ -172,9 +172,12 @@ function Toolbar(): ReactElement {
   const toggle = (panel: Panel): void => state.show(state.panel === panel ? null : panel);
   return (
     <header className="toolbar">
+      <a className="back" href={session ? `/runs/${session.run}/` : `/workflows/${encodeURIComponent(doc.name)}/`} aria-label={session ? "Back to the run" : "Back to the workflow"}>
+        <icons.ArrowLeft size={20} aria-hidden="true" />
+      </a>
       <h1 title={doc.name}>{doc.name}</h1>
       <span className={`saving ${state.saving}`} role="status">
-        {SAVED[state.saving]}
+        {session ? <a href={`/runs/${session.run}/`}>Graph of run {session.run.slice(0, 8)}</a> : SAVED[state.saving]}
       </span>
       {state.others.length > 0 && (
         <span className="others" title={state.others.map((one) => `${one.user}${one.node ? ` at ${one.node}` : ""}`).join(", ")}>
@@ -193,21 +196,34 @@ function Toolbar(): ReactElement {
         {button("Find a node", "Ctrl F", <icons.Search size={18} />, () => state.open({ kind: "find" }))}
         {button("Arrange", "A", <icons.LayoutGrid size={18} />, () => actions.arrange())}
         {button("JSON", "J", <icons.Braces size={18} />, () => toggle("json"), { pressed: state.panel === "json" })}
-        {button("Versions", "V", <icons.History size={18} />, () => toggle("versions"), { pressed: state.panel === "versions" })}
+        {!session && button("Versions", "V", <icons.History size={18} />, () => toggle("versions"), { pressed: state.panel === "versions" })}
         {button("Settings of the workflow", "W", <icons.Settings size={18} />, () => toggle("settings"), { pressed: state.panel === "settings" })}
         {button("Keys", "?", <icons.Keyboard size={18} />, () => state.open({ kind: "shortcuts" }))}
       </span>
-      <button type="button" className={errors > 0 ? "danger" : ""} onClick={() => toggle("problems")} aria-pressed={state.panel === "problems"}>
-        <icons.ListChecks size={16} aria-hidden="true" /> {state.problems.length === 0 ? "No problems" : `${state.problems.length} problem${state.problems.length === 1 ? "" : "s"}`}
+      <button type="button" className={errors > 0 ? "danger" : ""} onClick={() => toggle("problems")} aria-pressed={state.panel === "problems"} aria-label={problemsLabel(state.problems.length)} title="Problems (P)">
+        <icons.ListChecks size={16} aria-hidden="true" />
+        {state.problems.length > 0 && state.problems.length} <span className="word">{state.problems.length === 0 ? "No problems" : state.problems.length === 1 ? "problem" : "problems"}</span>
       </button>
-      <button type="button" onClick={() => state.open({ kind: "run" })}>
-        <icons.Play size={16} aria-hidden="true" /> Run
-      </button>
-      <button type="button" className="main" onClick={() => state.open({ kind: "publish" })}>
-        <icons.Upload size={16} aria-hidden="true" /> Publish
-      </button>
+      {session ? (
+        <button type="button" className="main" title="Propose what is drawn as a patch of the run (Ctrl Enter)" onClick={() => state.open({ kind: "propose" })}>
+          <icons.Upload size={16} aria-hidden="true" /> Propose
+        </button>
+      ) : (
+        <>
+          <button type="button" data-tour="run" aria-label="Run" title="Run (Ctrl Enter)" onClick={() => state.open({ kind: "run" })}>
+            <icons.Play size={16} aria-hidden="true" /> <span className="word">Run</span>
+          </button>
+          <button type="button" className="main" aria-label="Publish" title="Publish (Ctrl Shift Enter)" onClick={() => state.open({ kind: "publish" })}>
+            <icons.Upload size={16} aria-hidden="true" /> <span className="word">Publish</span>
+          </button>
+        </>
+      )}
     </header>
   );
+}
+
+function problemsLabel(count: number): string {
+  return count === 0 ? "No problems" : count === 1 ? "1 problem" : `${count} problems`;
 }
 
 function Message(): ReactElement {

@@ -2,15 +2,16 @@
 
 import { type ReactElement, useEffect, useMemo, useState } from "react";
 
-import { graphAt, type Json, type JsonObject, type NodeDoc, nodeAt, splitPath } from "../model/document";
+import { at, BODY_TYPES, graphAt, type Json, type JsonObject, type NodeDoc, nodeAt, splitPath } from "../model/document";
 import * as edits from "../model/edits";
+import { isStarted } from "../model/patch";
+import { pointerOf, targetOf } from "../model/problems";
 import { scopeOf } from "../model/scope";
 import { portsOf, type Schema } from "../model/types";
-import { Pin, Play, Trash2, TypeIcon } from "../shared/icons";
-import { align, group, remove } from "./actions";
+import { Eye, Lock, Pin, Play, Trash2, TypeIcon } from "../shared/icons";
+import { align, distribute, duplicate, group, moveChosen, peek, remove } from "./actions";
 import { Code, Preview } from "./Code";
-import { Field, SchemaForm } from "./fields";
-import { pointerOf } from "./NodeView";
+import { Field, Folded, SchemaForm } from "./fields";
 import { splitEdge, useDoc, useEditor } from "./store";
 import { JsonTree } from "../shared/JsonTree";
 import { tryNode } from "./trying";
@@ -20,6 +21,7 @@ export function Inspector(): ReactElement {
   const count = selection.nodes.length + selection.edges.length + selection.notes.length;
   if (count > 1) return <Several />;
   if (selection.nodes[0] !== undefined) return <NodeForm key={selection.nodes[0]} name={selection.nodes[0]} />;
+  if (selection.notes[0] !== undefined) return <NoteForm key={selection.notes[0]} id={selection.notes[0]} />;
   if (selection.edges[0] !== undefined) return <EdgeForm key={selection.edges[0]} name={selection.edges[0]} />;
   return (
     <div className="panel-empty">
@@ -42,6 +44,19 @@ function useScope(name: string, withOutput = false): ReturnType<typeof scopeOf> 
   );
 }
 
+/** What has begun in the run whose graph is edited: it can be read, and moved on the canvas. */
+function LockedNode({ name, node }: { name: string; node: NodeDoc }): ReactElement {
+  return (
+    <section aria-label={`Settings of ${name}`}>
+      <h2>{node.title ?? name}</h2>
+      <p className="notice">
+        <Lock size={14} aria-hidden="true" /> It has begun in this run and cannot be changed any more. New edges may leave it.
+      </p>
+      <JsonTree value={node as unknown as Json} />
+    </section>
+  );
+}
+
 function NodeForm({ name }: { name: string }): ReactElement | null {
   const doc = useDoc();
   const registry = useEditor((state) => state.registry);
@@ -52,11 +67,15 @@ function NodeForm({ name }: { name: string }): ReactElement | null {
   const { id } = splitPath(name);
   const [wanted, setWanted] = useState(id);
   useEffect(() => setWanted(id), [id]);
+  const locked = useEditor((state) => state.session !== null && isStarted(state.session, name));
   if (node === undefined) return null;
   const type = registry.get(node.type);
+  if (locked) return <LockedNode name={name} node={node} />;
   const pointer = pointerOf(name);
   const refusal = edits.idRefusal(doc, name, wanted);
-  const own = problems.filter((one) => one.pointer === pointer || one.pointer === `${pointer}/type`);
+  const own = problems.filter(
+    (one) => WHOLE.test(one.pointer.slice(pointer.length)) && one.pointer.startsWith(pointer) && targetOf(one.pointer).path.join("/") === name,
+  );
   const set = (what: string, change: Partial<NodeDoc>): void =>
     edit(`Change ${what} of ${id}`, (now) => edits.setNode(now, name, change), `${name}:${what}`);
 
@@ -80,8 +99,18 @@ function NodeForm({ name }: { name: string }): ReactElement | null {
           <details className="help">
             <summary>What it does</summary>
             <p>{type?.help ?? "This type is not known here. Its settings are kept as they are."}</p>
+            {type !== undefined && (
+              <a href={`/node-types/${encodeURIComponent(type.name)}/`} target="_blank" rel="noopener">
+                Settings, examples and errors
+              </a>
+            )}
           </details>
         </div>
+        {node.type === "subworkflow" && (
+          <button type="button" className="icon" onClick={peek} aria-label="Look inside" title="Look inside (Ctrl ↓)">
+            <Eye size={16} aria-hidden="true" />
+          </button>
+        )}
         <button type="button" className="icon" onClick={() => remove()} aria-label={`Delete ${id}`} title="Delete (Del)">
           <Trash2 size={16} aria-hidden="true" />
         </button>
@@ -95,6 +124,7 @@ function NodeForm({ name }: { name: string }): ReactElement | null {
         <label className="field">
           <span className="field-title">Id</span>
           <input
+            name="id"
             value={wanted}
             aria-invalid={refusal !== null}
             onChange={(event) => setWanted(event.target.value)}
@@ -120,6 +150,7 @@ function NodeForm({ name }: { name: string }): ReactElement | null {
         hidden={HIDDEN}
         onChange={(config) => set("the settings", { config })}
       />
+      {BODY_TYPES.has(node.type) && <BodyOutput name={name} pointer={pointer} />}
       {type === undefined && <pre>{JSON.stringify(node.config, null, 2)}</pre>}
       <NodeOptions name={name} node={node} schema={type?.node_schema ?? {}} pointer={pointer} />
       <Data name={name} />
@@ -128,6 +159,31 @@ function NodeForm({ name }: { name: string }): ReactElement | null {
 }
 
 const HIDDEN = new Set(["body"]);
+/** Problems that belong to no field of the form. */
+const WHOLE = /^(\/type|\/config(\/body(\/(?!output).*)?)?)?$/;
+/** What each round of a body gives; its own nodes are in scope there. */
+function BodyOutput({ name, pointer }: { name: string; pointer: string }): ReactElement {
+  const doc = useDoc();
+  const problems = useEditor((state) => state.problems);
+  const edit = useEditor((state) => state.edit);
+  const path = name.split("/");
+  const scope = useScope([...path, ""].join("/"));
+  const body = graphAt(doc, path);
+  return (
+    <div className="fields">
+      <Field
+        name="output"
+        schema={{ title: "Output of each round", description: "Without it: the outputs of the last nodes inside." }}
+        value={body?.output}
+        scope={{ ...scope, nodes: [...new Set([...scope.nodes, ...Object.keys(body?.nodes ?? {})])] }}
+        pointer={`${pointer}/config/body/output`}
+        problems={problems}
+        onChange={(value) => edit("Change the output", (now) => edits.setOutput(now, path, value), `${name}:output`)}
+      />
+    </div>
+  );
+}
+
 const OPTIONS = ["retry", "timeout", "join", "on_failure", "description"] as const;
 
 /** What every node may have: retries, time limit, how edges join, what a failure does. */
@@ -139,13 +195,13 @@ function NodeOptions({ name, node, schema, pointer }: { name: string; node: Node
   const choices: Record<string, Schema> = {
     ...properties,
     join: { title: "Starts when", enum: ["all", "any"], default: "all", description: "All incoming edges decided, or the first one taken." },
-    on_failure: { title: "When it fails for good", enum: ["fail_run", "skip"], default: "fail_run", description: "An edge from its error port goes before this." },
+    on_failure: { title: "When it fails for good", enum: ["fail_run", "skip", "review"], default: "fail_run", description: "With review, people say whether it runs again. An edge from its error port goes before this." },
   };
   const values = node as unknown as JsonObject;
   const isSet = OPTIONS.some((key) => values[key] !== undefined);
   return (
-    <details className="options" open={isSet}>
-      <summary>Retries, time limit, failure</summary>
+    <Folded className="options" title="Retries, time limit, failure" isOpen={isSet || problems.some((one) => OPTIONS.some((key) => one.pointer.startsWith(`${pointer}/${key}`)))}>
+      {() => (
       <div className="fields">
         {OPTIONS.filter((key) => choices[key] !== undefined).map((key) => {
           const isPlain = typeof values[key] !== "object" || key === "retry";
@@ -165,7 +221,8 @@ function NodeOptions({ name, node, schema, pointer }: { name: string; node: Node
           );
         })}
       </div>
-    </details>
+      )}
+    </Folded>
   );
 }
 
@@ -179,7 +236,7 @@ function Data({ name }: { name: string }): ReactElement {
   const [error, setError] = useState<string | null>(null);
   const [busy, setBusy] = useState<"node" | "until" | null>(null);
   const isPinned = Object.hasOwn(pins, name);
-  const value: Json | undefined = isPinned ? pins[name] : outputs[name];
+  const value: Json | undefined = isPinned ? pins[name] : at(outputs, name);
 
   const attempt = async (mode: "node" | "until"): Promise<void> => {
     setBusy(mode);
@@ -246,10 +303,10 @@ function EdgeForm({ name }: { name: string }): ReactElement | null {
   const problems = useEditor((state) => state.problems);
   const { edit } = useEditor.getState();
   const { path, id } = splitEdge(name);
-  const edge = graphAt(doc, path)?.edges?.[id];
+  const edge = at(graphAt(doc, path)?.edges, id);
   const scope = useScope([...path, edge?.from ?? ""].join("/"), true);
   if (edge === undefined) return null;
-  const source = graphAt(doc, path)?.nodes[edge.from];
+  const source = at(graphAt(doc, path)?.nodes, edge.from);
   const ports = source === undefined ? ["out"] : portsOf(source, registry);
   const pointer = `${path.length === 0 ? "" : `${pointerOf(path.join("/"))}/config/body`}/edges/${id.replaceAll("~", "~0").replaceAll("/", "~1")}`;
   const own = problems.filter((one) => one.pointer.startsWith(pointer));
@@ -296,6 +353,52 @@ function EdgeForm({ name }: { name: string }): ReactElement | null {
   );
 }
 
+const COLORS = ["yellow", "blue", "green", "pink"];
+
+function NoteForm({ id }: { id: string }): ReactElement | null {
+  const note = at(useDoc().notes, id);
+  const { edit } = useEditor.getState();
+  if (note === undefined) return null;
+  const isGroup = note.kind === "group";
+  return (
+    <section aria-label={isGroup ? "Group" : "Note"}>
+      <header className="panel-head">
+        <h2>{isGroup ? "Group" : "Note"}</h2>
+        <button type="button" className="icon" onClick={() => remove()} aria-label={isGroup ? "Ungroup" : "Delete the note"} title="Delete (Del); nodes stay">
+          <Trash2 size={16} aria-hidden="true" />
+        </button>
+      </header>
+      <div className="fields">
+        <label className="field">
+          <span className="field-title">{isGroup ? "Name" : "Text"}</span>
+          <textarea
+            rows={isGroup ? 1 : 5}
+            value={note.text}
+            onChange={(event) => edit("Write a note", (doc) => edits.setNote(doc, id, { text: event.target.value }), `note:${id}`)}
+          />
+        </label>
+        <label className="field">
+          <span className="field-title">Colour</span>
+          <select value={note.color ?? "yellow"} onChange={(event) => edit("Colour a note", (doc) => edits.setNote(doc, id, { color: event.target.value }))}>
+            {COLORS.map((color) => (
+              <option key={color}>{color}</option>
+            ))}
+          </select>
+        </label>
+        {isGroup && <p className="hint">{note.nodes?.length ?? 0} nodes; drag nodes in or out. O closes the group to one block.</p>}
+      </div>
+    </section>
+  );
+}
+
+function several(label: string, keys: string, run: () => void): ReactElement {
+  return (
+    <button type="button" onClick={run}>
+      {label} <kbd>{keys}</kbd>
+    </button>
+  );
+}
+
 function Several(): ReactElement {
   const selection = useEditor((state) => state.selection);
   const count = selection.nodes.length + selection.edges.length + selection.notes.length;
@@ -303,11 +406,15 @@ function Several(): ReactElement {
     <section>
       <h2>{count} chosen</h2>
       <div className="actions column">
-        <button type="button" onClick={() => align("x")}>Align in a column</button>
-        <button type="button" onClick={() => align("y")}>Align in a row</button>
-        <button type="button" onClick={group}>Group</button>
-        <button type="button" onClick={() => remove()}>Delete</button>
-        <button type="button" onClick={() => remove(true)}>Delete and join what was around</button>
+        {several("Align in a column", "X", () => align("x"))}
+        {several("Align in a row", "Y", () => align("y"))}
+        {several("Equal gaps from left to right", "Shift X", () => distribute("x"))}
+        {several("Equal gaps from top to bottom", "Shift Y", () => distribute("y"))}
+        {several("Group", "G", group)}
+        {several("Move into a map or loop, or out", "M", moveChosen)}
+        {several("Duplicate", "Ctrl D", duplicate)}
+        {several("Delete", "Del", () => remove())}
+        {several("Delete and join what was around", "Shift Del", () => remove(true))}
       </div>
     </section>
   );

@@ -1,54 +1,36 @@
 // How nodes, open bodies, notes and groups look on the canvas.
 
 import { Handle, type NodeProps, NodeResizer, Position } from "@xyflow/react";
-import { memo, type ReactElement, useState } from "react";
+import { memo, type MouseEvent, type ReactElement } from "react";
 
-import { NODE_HEIGHT, PORT_HEIGHT } from "../model/layout";
+import { type NoteDoc, splitPath } from "../model/document";
 import * as edits from "../model/edits";
-import { Pin, Plus, TriangleAlert, TypeIcon } from "../shared/icons";
+import { isStarted } from "../model/patch";
+import { ChevronsDownUp, ChevronsUpDown, Layers, Lock, Pin, Plus, TriangleAlert } from "../shared/icons";
+import { NodeHead, Ports } from "../shared/NodeParts";
 import type { FlowNode, NodeData, NoteData } from "./flow";
 import { useEditor } from "./store";
-import { subtitleOf } from "./subtitle";
 
-function Ports({ name, data }: { name: string; data: NodeData }): ReactElement {
-  const open = useEditor((state) => state.open);
-  const several = data.ports.length > 1;
-  return (
-    <>
-      {data.ports.map((port, index) => {
-        const top = several ? NODE_HEIGHT + index * PORT_HEIGHT + PORT_HEIGHT / 2 - 4 : NODE_HEIGHT / 2;
-        return (
-          <div key={port}>
-            {several && (
-              <span className={`port-name ${port === "error" ? "error" : ""}`} style={{ top: top - PORT_HEIGHT / 2 }}>
-                {port}
-              </span>
-            )}
-            <Handle
-              type="source"
-              id={port}
-              position={Position.Right}
-              className={port === "error" ? "port error" : "port"}
-              style={{ top }}
-              title={`${port}: drag to connect, click to add what follows`}
-              onClick={(event) => {
-                event.stopPropagation();
-                open({ kind: "palette", from: { name, port }, path: name.split("/").slice(0, -1) });
-              }}
-            />
-          </div>
-        );
-      })}
-    </>
-  );
+/** A click on a port asks what shall follow there. */
+function follow(name: string): (port: string, event: MouseEvent) => void {
+  return (port, event) => {
+    event.stopPropagation();
+    useEditor.getState().open({ kind: "palette", from: { name, port }, path: splitPath(name).path });
+  };
 }
 
 function Badges({ name }: { name: string }): ReactElement | null {
-  const problem = useEditor((state) => worst(state.problems, name));
+  const problem = useEditor((state) => state.marks.get(name));
   const pinned = useEditor((state) => Object.hasOwn(state.pins, name));
-  if (problem === null && !pinned) return null;
+  const locked = useEditor((state) => state.session !== null && isStarted(state.session, name));
+  if (problem === undefined && !pinned && !locked) return null;
   return (
     <span className="badges">
+      {locked && (
+        <span title="It has begun in this run and cannot be changed any more">
+          <Lock size={14} aria-label="locked" />
+        </span>
+      )}
       {pinned && (
         <span title="Its output is pinned: tries use the pinned value">
           <Pin size={14} aria-label="pinned" />
@@ -63,49 +45,24 @@ function Badges({ name }: { name: string }): ReactElement | null {
   );
 }
 
-export function pointerOf(name: string): string {
-  return `/nodes/${name.replaceAll("/", "/config/body/nodes/")}`;
-}
-
-function worst(
-  problems: readonly { pointer: string; severity: string; message: string }[],
-  name: string,
-): { severity: string; message: string } | null {
-  const pointer = pointerOf(name);
-  const own = problems.filter(
-    (one) =>
-      (one.pointer === pointer || one.pointer.startsWith(`${pointer}/`)) &&
-      !one.pointer.startsWith(`${pointer}/config/body/nodes/`),
-  );
-  return own.find((one) => one.severity === "error") ?? own[0] ?? null;
-}
-
 export const NodeView = memo(function NodeView({ id, data, selected }: NodeProps<FlowNode>): ReactElement {
   const own = data as NodeData;
-  const kind = own.type?.kind ?? "unknown";
   const edit = useEditor((state) => state.edit);
   return (
-    <div className={`node kind-${kind} ${selected ? "picked" : ""}`} data-node={id}>
-      <Handle type="target" position={Position.Left} className="port" style={{ top: NODE_HEIGHT / 2 }} />
-      <span className="node-icon">
-        <TypeIcon name={own.type?.icon} />
-      </span>
-      <span className="node-text">
-        <strong>{own.node.title || own.id}</strong>
-        <small>{subtitleOf(own)}</small>
-      </span>
+    <div className={`node kind-${own.type?.kind ?? "unknown"} ${selected ? "picked" : ""}`} data-node={id}>
+      <NodeHead data={own} />
       <Badges name={id} />
       {own.inner !== null && (
         <button
           type="button"
           className="open-body nodrag"
           onClick={() => edit("Open", (doc) => edits.setPlace(doc, id, { open: true }))}
-          title="Show what is repeated"
+          title="Show what is repeated (O)"
         >
           {own.inner} inside
         </button>
       )}
-      <Ports name={id} data={own} />
+      <Ports data={own} onPort={follow(id)} />
     </div>
   );
 });
@@ -113,37 +70,33 @@ export const NodeView = memo(function NodeView({ id, data, selected }: NodeProps
 export const BodyView = memo(function BodyView({ id, data, selected }: NodeProps<FlowNode>): ReactElement {
   const own = data as NodeData;
   const { edit, open } = useEditor.getState();
+  const isTarget = useEditor((state) => state.dropping === id);
   return (
-    <div className={`body kind-${own.type?.kind ?? "unknown"} ${selected ? "picked" : ""}`} data-node={id}>
-      <Handle type="target" position={Position.Left} className="port" style={{ top: NODE_HEIGHT / 2 }} />
+    <div className={`body kind-${own.type?.kind ?? "unknown"} ${selected ? "picked" : ""} ${isTarget ? "dropping" : ""}`} data-node={id}>
       <div className="body-head">
-        <span className="node-icon">
-          <TypeIcon name={own.type?.icon} />
-        </span>
-        <span className="node-text">
-          <strong>{own.node.title || own.id}</strong>
-          <small>{subtitleOf(own)}</small>
-        </span>
+        <NodeHead data={own} />
         <Badges name={id} />
         <button
           type="button"
-          className="nodrag"
+          className="icon nodrag"
           title="Add a node inside"
-          aria-label="Add a node inside"
+          aria-label={`Add a node inside of ${own.id}`}
           onClick={() => open({ kind: "palette", path: id.split("/") })}
         >
           <Plus size={16} aria-hidden="true" />
         </button>
         <button
           type="button"
-          className="nodrag"
+          className="icon nodrag"
+          title="Close (O)"
+          aria-label={`Close ${own.id}`}
           onClick={() => edit("Close", (doc) => edits.setPlace(doc, id, { open: undefined as never }))}
         >
-          Close
+          <ChevronsDownUp size={16} aria-hidden="true" />
         </button>
       </div>
       {own.inner === 0 && <p className="body-empty">Nothing is repeated yet. Drop a node here, or press + above.</p>}
-      <Ports name={id} data={{ ...own, ports: own.ports }} />
+      <Ports data={own} onPort={follow(id)} />
     </div>
   );
 });
@@ -153,13 +106,16 @@ const COLORS = ["yellow", "blue", "green", "pink"];
 export const NoteView = memo(function NoteView({ id, data, selected }: NodeProps<FlowNode>): ReactElement {
   const { note } = data as NoteData;
   const key = id.slice("note:".length);
-  const edit = useEditor((state) => state.edit);
-  const [writing, setWriting] = useState(false);
+  const { edit, set } = useEditor.getState();
+  const writing = useEditor((state) => state.writing === key);
   const isGroup = note.kind === "group";
+  const write = (on: boolean): void => set({ writing: on ? key : null });
+  if (isGroup && note.collapsed) return <ClosedGroup id={key} note={note} selected={selected ?? false} />;
   return (
     <div
       className={`${isGroup ? "group" : "note"} ${note.color ?? "yellow"} ${selected ? "picked" : ""}`}
-      onDoubleClick={() => setWriting(true)}
+      data-note={key}
+      onDoubleClick={() => write(true)}
     >
       <NodeResizer
         isVisible={selected ?? false}
@@ -183,17 +139,28 @@ export const NoteView = memo(function NoteView({ id, data, selected }: NodeProps
           aria-label={isGroup ? "Name of the group" : "Text of the note"}
           defaultValue={note.text}
           onBlur={(event) => {
-            setWriting(false);
+            write(false);
             const text = event.currentTarget.value;
-            edit("Write a note", (doc) => edits.setNote(doc, key, { text }));
+            if (text !== note.text) edit("Write a note", (doc) => edits.setNote(doc, key, { text }));
           }}
           onKeyDown={(event) => {
             event.stopPropagation();
-            if (event.key === "Escape") event.currentTarget.blur();
+            if (event.key === "Escape" || (event.key === "Enter" && (event.ctrlKey || event.metaKey || isGroup))) event.currentTarget.blur();
           }}
         />
       ) : (
-        <p>{note.text || "Double-click to write"}</p>
+        <p dir="auto">{note.text || "Double-click to write, or press Enter"}</p>
+      )}
+      {isGroup && !writing && (
+        <button
+          type="button"
+          className="icon fold nodrag"
+          title="Close the group (O)"
+          aria-label={`Close the group ${note.text}`}
+          onClick={() => edit("Close a group", (doc) => edits.setNote(doc, key, { collapsed: true }))}
+        >
+          <ChevronsDownUp size={16} aria-hidden="true" />
+        </button>
       )}
       {selected && !writing && (
         <span className="note-colors nodrag">
@@ -202,7 +169,9 @@ export const NoteView = memo(function NoteView({ id, data, selected }: NodeProps
               type="button"
               key={color}
               className={color}
-              aria-label={color}
+              title={color}
+              aria-label={`Colour: ${color}`}
+              aria-pressed={(note.color ?? "yellow") === color}
               onClick={() => edit("Colour a note", (doc) => edits.setNote(doc, key, { color }))}
             />
           ))}
@@ -211,3 +180,42 @@ export const NoteView = memo(function NoteView({ id, data, selected }: NodeProps
     </div>
   );
 });
+
+/** A closed group stands for its nodes: edges of theirs begin and end here. */
+function ClosedGroup({ id, note, selected }: { id: string; note: NoteDoc; selected: boolean }): ReactElement {
+  const edit = useEditor((state) => state.edit);
+  const worst = useEditor((state) => {
+    const found = (note.nodes ?? []).map((name) => state.marks.get(name)?.severity);
+    return found.includes("error") ? "error" : found.find((one) => one !== undefined);
+  });
+  const count = note.nodes?.length ?? 0;
+  return (
+    <div className={`node closed-group ${note.color ?? "yellow"} ${selected ? "picked" : ""}`} data-note={id}>
+      <Handle type="target" position={Position.Left} className="port" isConnectable={false} />
+      <span className="node-icon">
+        <Layers size={18} aria-hidden="true" />
+      </span>
+      <span className="node-text">
+        <strong>{note.text || "Group"}</strong>
+        <small>{count === 1 ? "1 node" : `${count} nodes`}</small>
+      </span>
+      {worst && (
+        <span className="badges">
+          <span className={`badge ${worst}`} title={`There is a${worst === "error" ? "n error" : " warning"} inside`}>
+            <TriangleAlert size={14} aria-label={worst} />
+          </span>
+        </span>
+      )}
+      <button
+        type="button"
+        className="icon nodrag"
+        title="Open the group (O)"
+        aria-label={`Open the group ${note.text}`}
+        onClick={() => edit("Open a group", (doc) => edits.setNote(doc, id, { collapsed: undefined as never }))}
+      >
+        <ChevronsUpDown size={16} aria-hidden="true" />
+      </button>
+      <Handle type="source" id="out" position={Position.Right} className="port" isConnectable={false} />
+    </div>
+  );
+}

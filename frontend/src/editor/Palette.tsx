@@ -2,13 +2,13 @@
 
 import { type ReactElement } from "react";
 
-import { graphAt, joinPath, splitPath } from "../model/document";
+import { at, edgeName, graphAt, joinPath, splitPath } from "../model/document";
 import * as edits from "../model/edits";
 import { portsOf } from "../model/types";
 import { Chooser } from "../shared/Chooser";
 import { Dialog } from "../shared/Dialog";
 import { TypeIcon } from "../shared/icons";
-import { addFromPalette, openPalette } from "./actions";
+import { addFromPalette, graphsToMoveTo, moveTo, openPalette } from "./actions";
 import { DRAG_TYPE } from "./Canvas";
 import { useDoc, useEditor } from "./store";
 
@@ -96,7 +96,7 @@ export function ConnectDialog(): ReactElement | null {
   if (dialog?.kind !== "connect") return null;
   const { path, id } = splitPath(dialog.from);
   const graph = graphAt(doc, path);
-  const node = graph?.nodes[id];
+  const node = at(graph?.nodes, id);
   if (graph === undefined || node === undefined) return null;
   const ports = portsOf(node, registry);
   const choices = ports.flatMap((port) =>
@@ -152,6 +152,56 @@ export function FindDialog({ onFound }: { onFound: (name: string) => void }): Re
         onChoose={(name) => {
           open(null);
           onFound(name);
+        }}
+      />
+    </Dialog>
+  );
+}
+
+/** Takes the chosen nodes into a map or loop, or out of one. */
+export function MoveDialog(): ReactElement | null {
+  const dialog = useEditor((state) => state.dialog);
+  const { open } = useEditor.getState();
+  if (dialog?.kind !== "move") return null;
+  const places = graphsToMoveTo(dialog.names);
+  return (
+    <Dialog label="Move to" className="chooser-dialog" onClose={() => open(null)}>
+      <Chooser
+        label={dialog.names.length === 1 ? `Move ${splitPath(dialog.names[0]!).id} to …` : `Move ${dialog.names.length} nodes to …`}
+        empty="There is no such map or loop."
+        choices={places.map((one) => ({ key: one.path.join("/"), text: one.title, detail: one.path.join("/") }))}
+        onChoose={(key) => {
+          open(null);
+          moveTo(dialog.names, key === "" ? [] : key.split("/"));
+        }}
+      />
+    </Dialog>
+  );
+}
+
+/** The edges of a node, to choose one without a mouse. */
+export function EdgesDialog(): ReactElement | null {
+  const doc = useDoc();
+  const dialog = useEditor((state) => state.dialog);
+  const { open, select, show } = useEditor.getState();
+  if (dialog?.kind !== "edges") return null;
+  const { path, id } = splitPath(dialog.of);
+  const edges = Object.entries(graphAt(doc, path)?.edges ?? {}).filter(([, edge]) => edge.from === id || edge.to === id);
+  return (
+    <Dialog label={`Edges of ${id}`} className="chooser-dialog" onClose={() => open(null)}>
+      <Chooser
+        label={`Edges of ${id}`}
+        empty="It has no edges yet; C connects it."
+        choices={edges.map(([key, edge]) => ({
+          key,
+          text: `${edge.from} → ${edge.to}`,
+          detail: edge.when ?? "",
+          group: edge.port === undefined ? "" : `by ${edge.port}`,
+        }))}
+        onChoose={(key) => {
+          open(null);
+          select({ edges: [edgeName(path, key)] });
+          show("inspector");
         }}
       />
     </Dialog>

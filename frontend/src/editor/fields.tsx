@@ -1,6 +1,6 @@
 // Forms from JSON Schema. Every value may hold {{ expressions }}; what no simple field can show is edited as JSON.
 
-import { type ReactElement, useEffect, useId, useState } from "react";
+import { type ReactElement, useEffect, useId, useRef, useState } from "react";
 
 import { type Json, type JsonObject, omit, same } from "../model/document";
 import type { Scope } from "../model/scope";
@@ -20,6 +20,11 @@ export interface FieldProps {
   pointer: string;
   problems: readonly Problem[];
   onChange: (value: Json | undefined) => void;
+}
+
+function titleOf(name: string, schema: Schema): string {
+  const words = name.replaceAll("_", " ");
+  return String(schema["title"] ?? words.charAt(0).toUpperCase() + words.slice(1));
 }
 
 type Kind = "expression" | "cases" | "choice" | "switch" | "number" | "text" | "record" | "object" | "json";
@@ -44,12 +49,13 @@ function isRecord(value: Json | undefined): value is JsonObject {
 export function Field(props: FieldProps): ReactElement {
   const { name, schema, value, part, required = false, pointer, problems, onChange } = props;
   const id = useId();
-  const [asJson, setAsJson] = useState(false);
   const found = kindOf(schema, part, value);
-  const kind = asJson && found !== "expression" ? "json" : found;
+  // Any JSON may stand here: text or JSON is chosen once, and not again with every letter.
+  const isAny = schema["type"] === undefined && (found === "text" || found === "json");
+  const [asJson, setAsJson] = useState(found === "json");
+  const kind = isAny ? (asJson ? "json" : "text") : found;
   const own = problems.filter((one) => one.pointer === pointer || (found !== "object" && one.pointer.startsWith(`${pointer}/`)));
-  const title = String(schema["title"] ?? name.replaceAll("_", " "));
-  const isFree = found === "text" || found === "record" || found === "json";
+  const title = titleOf(name, schema);
   return (
     <div className={`field ${own.length > 0 ? "has-problem" : ""}`} data-pointer={pointer}>
       <div className="field-head">
@@ -57,7 +63,7 @@ export function Field(props: FieldProps): ReactElement {
           {title}
           {required && <span className="hint"> required</span>}
         </span>
-        {isFree && schema["type"] === undefined && (
+        {isAny && (
           <button type="button" className="link" onClick={() => setAsJson(!asJson)}>
             {kind === "json" ? "as text" : "as JSON"}
           </button>
@@ -80,7 +86,7 @@ export function Field(props: FieldProps): ReactElement {
 }
 
 function Control(props: FieldProps & { kind: Kind; id: string; title: string; invalid: boolean }): ReactElement {
-  const { kind, schema, value, scope, title, id, invalid, onChange } = props;
+  const { kind, schema, value, scope, title, invalid, onChange } = props;
   switch (kind) {
     case "expression":
       return (
@@ -92,6 +98,7 @@ function Control(props: FieldProps & { kind: Kind; id: string; title: string; in
     case "text": {
       const text = value === undefined ? "" : typeof value === "string" ? value : JSON.stringify(value);
       const examples = schema["examples"];
+      if (Array.isArray(examples) && examples.length > 1) return <Suggested {...props} text={text} examples={examples.map(String)} />;
       return (
         <>
           <Code
@@ -111,7 +118,7 @@ function Control(props: FieldProps & { kind: Kind; id: string; title: string; in
     case "choice":
       return (
         <select
-          aria-labelledby={`${id}-title`}
+          aria-label={title}
           aria-invalid={invalid}
           value={value === undefined ? "" : String(value)}
           onChange={(event) => onChange(event.target.value === "" ? undefined : event.target.value)}
@@ -126,7 +133,7 @@ function Control(props: FieldProps & { kind: Kind; id: string; title: string; in
       return (
         <input
           type="checkbox"
-          aria-labelledby={`${id}-title`}
+          aria-label={title}
           checked={value === undefined ? schema["default"] === true : value === true}
           onChange={(event) => onChange(event.target.checked)}
         />
@@ -135,7 +142,7 @@ function Control(props: FieldProps & { kind: Kind; id: string; title: string; in
       return (
         <input
           type="number"
-          aria-labelledby={`${id}-title`}
+          aria-label={title}
           aria-invalid={invalid}
           value={typeof value === "number" ? value : ""}
           placeholder={schema["default"] === undefined ? "" : String(schema["default"])}
@@ -162,6 +169,28 @@ function Control(props: FieldProps & { kind: Kind; id: string; title: string; in
     default:
       return <JsonControl {...props} />;
   }
+}
+
+/** Text of which most values are known beforehand; an expression may stand there as well. */
+function Suggested({ text, examples, id, title, scope, invalid, required = false, onChange }: FieldProps & { text: string; examples: string[]; id: string; title: string; invalid: boolean }): ReactElement {
+  return (
+    <>
+      <input
+        list={`${id}-examples`}
+        aria-label={title}
+        aria-invalid={invalid}
+        value={text}
+        placeholder={`e.g. ${examples[0]}`}
+        onChange={(event) => onChange(event.target.value === "" && !required ? undefined : event.target.value)}
+      />
+      <datalist id={`${id}-examples`}>
+        {examples.map((one) => (
+          <option key={one} value={one} />
+        ))}
+      </datalist>
+      <Preview text={text} kind="template" scope={scope} />
+    </>
+  );
 }
 
 /** JSON with templates in its strings. What cannot be read yet stays in the field and does not touch the document. */
@@ -210,7 +239,9 @@ function JsonPreview({ value, scope }: { value: Json | undefined; scope: Scope }
   return <Preview text={value ?? null} kind="template" scope={scope} />;
 }
 
+/** JSON, or one expression that stands for the whole value. */
 function parsed(text: string): { ok: true; value: Json } | { ok: false; error: string } {
+  if (WHOLE.test(text.trim())) return { ok: true, value: text.trim() };
   try {
     return { ok: true, value: JSON.parse(text) as Json };
   } catch (error) {
@@ -219,16 +250,28 @@ function parsed(text: string): { ok: true; value: Json } | { ok: false; error: s
 }
 
 function pretty(value: Json | undefined): string {
+  if (typeof value === "string" && WHOLE.test(value)) return value;
   return value === undefined ? "" : JSON.stringify(value, null, 2);
 }
+
+const WHOLE = /^\{\{[^]*\}\}$/;
 
 /** Names and values in rows: headers, query, form. */
 function RecordControl({ value, scope, title, invalid, onChange }: FieldProps & { title: string; invalid: boolean }): ReactElement {
   const record = isRecord(value) ? value : {};
   const [fresh, setFresh] = useState("");
   const rows = Object.entries(record);
+  const box = useRef<HTMLDivElement>(null);
+  const add = (): void => {
+    const name = fresh.trim();
+    if (name === "" || Object.hasOwn(record, name)) return;
+    onChange({ ...record, [name]: "" });
+    setFresh("");
+    // On to the value: that is what one writes next.
+    requestAnimationFrame(() => requestAnimationFrame(() => [...(box.current?.querySelectorAll<HTMLElement>(".row:not(.fresh) .cm-content, .row:not(.fresh) textarea") ?? [])].at(-1)?.focus()));
+  };
   return (
-    <div className="rows">
+    <div className="rows" ref={box}>
       {rows.map(([key, one], index) => (
         <div className="row" key={index}>
           <input
@@ -254,20 +297,22 @@ function RecordControl({ value, scope, title, invalid, onChange }: FieldProps & 
           </button>
         </div>
       ))}
-      <form
-        className="row"
-        onSubmit={(event) => {
-          event.preventDefault();
-          const name = fresh.trim();
-          if (name !== "" && !Object.hasOwn(record, name)) onChange({ ...record, [name]: "" });
-          setFresh("");
-        }}
-      >
-        <input aria-label={`New entry of ${title}`} placeholder="name" value={fresh} onChange={(event) => setFresh(event.target.value)} />
-        <button type="submit" className="icon" aria-label={`Add an entry to ${title}`}>
+      <div className="row fresh">
+        <input
+          aria-label={`New entry of ${title}`}
+          placeholder="name"
+          value={fresh}
+          onChange={(event) => setFresh(event.target.value)}
+          onKeyDown={(event) => {
+            if (event.key !== "Enter") return;
+            event.preventDefault();
+            add();
+          }}
+        />
+        <button type="button" className="icon" aria-label={`Add an entry to ${title}`} title="Add" onClick={add}>
           <Plus size={16} aria-hidden="true" />
         </button>
-      </form>
+      </div>
     </div>
   );
 }
@@ -310,6 +355,19 @@ function CasesControl({ value, scope, title, problems, pointer, onChange }: Fiel
   );
 }
 
+/** A part of a form that is made when it is opened. */
+export function Folded({ title, hint, isOpen, className = "", children }: { title: string; hint?: string; isOpen: boolean; className?: string; children: () => ReactElement }): ReactElement {
+  const [open, setOpen] = useState(isOpen);
+  return (
+    <details className={className} open={open} onToggle={(event) => setOpen(event.currentTarget.open)}>
+      <summary>
+        {title} {hint && <span className="hint">{hint}</span>}
+      </summary>
+      {open && children()}
+    </details>
+  );
+}
+
 export interface SchemaFormProps {
   schema: Schema;
   value: JsonObject;
@@ -321,11 +379,15 @@ export interface SchemaFormProps {
   onChange: (value: JsonObject) => void;
 }
 
-/** A field for each property; those that are neither required nor set stand below "More". */
+/** A field for each property; those that were neither required nor set when the form was opened stand below "More". */
 export function SchemaForm({ schema, value, parts, scope, pointer, problems, hidden, onChange }: SchemaFormProps): ReactElement {
   const properties = Object.entries((schema["properties"] ?? {}) as Record<string, Schema>).filter(([key]) => !hidden?.has(key));
   const required = new Set((schema["required"] ?? []) as string[]);
-  const isFirst = ([key]: [string, Schema]): boolean => required.has(key) || Object.hasOwn(value, key) || properties.length <= 3;
+  // A field keeps its place while the form is open: it does not jump away from under the hands when it gets a value.
+  const [set] = useState(() => new Set(Object.keys(value)));
+  const isPicked = ([key]: [string, Schema]): boolean => required.has(key) || set.has(key);
+  const areAll = properties.length <= 3 || !properties.some(isPicked);
+  const isFirst = (one: [string, Schema]): boolean => areAll || isPicked(one);
   const field = ([key, part]: [string, Schema]): ReactElement => (
     <Field
       key={key}
@@ -345,10 +407,13 @@ export function SchemaForm({ schema, value, parts, scope, pointer, problems, hid
     <div className="fields">
       {properties.filter(isFirst).map(field)}
       {more.length > 0 && (
-        <details>
-          <summary>More: {more.map(([key, part]) => String(part["title"] ?? key.replaceAll("_", " "))).join(", ")}</summary>
-          <div className="fields">{more.map(field)}</div>
-        </details>
+        <Folded
+          title="More"
+          hint={more.map(([key, part]) => titleOf(key, part)).join(", ")}
+          isOpen={more.some(([key]) => problems.some((one) => one.pointer.startsWith(`${pointer}/${key}`)))}
+        >
+          {() => <div className="fields">{more.map(field)}</div>}
+        </Folded>
       )}
     </div>
   );

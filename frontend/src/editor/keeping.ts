@@ -134,6 +134,8 @@ export function useKeeping(): void {
       }
       if (now.saving === "offline" && before.saving !== "offline") later(AGAIN_MS);
     });
+    // What a crash left behind is taken up before anybody listens here.
+    if (useEditor.getState().saving === "unsaved") later(QUIET_MS);
     const now = (): void => void save();
     const leaving = (event: BeforeUnloadEvent): void => {
       if (!["saved", "saving"].includes(useEditor.getState().saving)) event.preventDefault();

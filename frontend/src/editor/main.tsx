@@ -6,4 +6,4 @@ import { createRoot } from "react-dom/client";
 import { Editor } from "./Editor";
 
 const place = document.getElementById("editor");
-if (place !== null) createRoot(place).render(<Editor name={place.dataset["workflow"] ?? ""} />);
+if (place !== null) createRoot(place).render(<Editor name={place.dataset["workflow"] ?? ""} run={place.dataset["run"] ?? null} />);

@@ -2,26 +2,26 @@
 
 import { lazy, type ReactElement, Suspense, useEffect, useState } from "react";
 
-import { type Json, nodeAt, same, type WorkflowDoc } from "../model/document";
+import { at, edgeName, type Json, same, type WorkflowDoc } from "../model/document";
 import * as edits from "../model/edits";
-import { type Change, changesOf } from "../model/diff";
+import { isThere, targetOf } from "../model/problems";
 import { scopeOf } from "../model/scope";
 import { api, ApiError, type Problem, type VersionInfo } from "../shared/api";
 import { TriangleAlert } from "../shared/icons";
 import { Field } from "./fields";
-import { edgeName, useDoc, useEditor } from "./store";
+import { useDoc, useEditor } from "./store";
 
-const TextDiff = lazy(() => import("./TextDiff"));
 const JsonText = lazy(() => import("./JsonText"));
 
 export function ProblemsPanel({ onGo }: { onGo: (name: string) => void }): ReactElement {
   const problems = useEditor((state) => state.problems);
   const checked = useEditor((state) => state.checked);
+  const isOfRun = useEditor((state) => state.session !== null);
   const doc = useDoc();
   return (
     <section aria-label="Problems">
       <h2>Problems {problems.length > 0 && `(${problems.length})`}</h2>
-      {problems.length === 0 && <p className="hint">{checked ? "None. It can be published." : "Looking …"}</p>}
+      {problems.length === 0 && <p className="hint">{checked ? `None.${isOfRun ? "" : " It can be published."}` : "Looking …"}</p>}
       <ul className="problems">
         {problems.map((one) => (
           <li key={`${one.pointer} ${one.code}`}>
@@ -42,24 +42,14 @@ export function ProblemsPanel({ onGo }: { onGo: (name: string) => void }): React
 /** The node or edge that a pointer is about, chosen and shown; else the settings of the workflow. */
 export function go(doc: WorkflowDoc, problem: Pick<Problem, "pointer">, onGo: (name: string) => void): void {
   const { select, show } = useEditor.getState();
-  const parts = problem.pointer.split("/").slice(1).map((part) => part.replaceAll("~1", "/").replaceAll("~0", "~"));
-  const path: string[] = [];
-  let at = 0;
-  while (parts[at] === "nodes" && parts[at + 1] !== undefined) {
-    path.push(parts[at + 1]!);
-    if (parts[at + 2] !== "config" || parts[at + 3] !== "body") break;
-    at += 4;
-  }
-  if (parts[at] === "edges" && parts[at + 1] !== undefined) {
-    select({ edges: [edgeName(path, parts[at + 1]!)] });
+  const target = targetOf(problem.pointer);
+  if (target.kind === "edge") {
+    select({ edges: [edgeName(target.path, target.edge!)] });
     show("inspector");
-    return;
-  }
-  const name = path.join("/");
-  if (name !== "" && nodeAt(doc, name) !== undefined) {
-    select({ nodes: [name] });
+  } else if (isThere(doc, target)) {
+    select({ nodes: [target.path.join("/")] });
     show("inspector");
-    onGo(name);
+    onGo(target.path.join("/"));
   } else show("settings");
 }
 
@@ -114,7 +104,7 @@ export function JsonPanel(): ReactElement {
         <button type="button" onClick={() => void navigator.clipboard.writeText(JSON.stringify(doc, null, 2))}>Copy all</button>
       </div>
       {error !== null && <p className="problem error" role="alert">{error}</p>}
-      <Suspense fallback={<pre>{JSON.stringify(doc, null, 2)}</pre>}>
+      <Suspense fallback={<pre tabIndex={0}>{JSON.stringify(doc, null, 2)}</pre>}>
         <JsonText value={doc} onChange={change} />
       </Suspense>
     </section>
@@ -128,45 +118,46 @@ export function SettingsPanel(): ReactElement {
   const outputs = useEditor((state) => state.outputs);
   const pins = useEditor((state) => state.pins);
   const edit = useEditor((state) => state.edit);
+  const isOfRun = useEditor((state) => state.session !== null);
   const set = (key: keyof WorkflowDoc, value: Json | undefined): void =>
     edit(`Change ${key}`, (now) => edits.setDocument(now, { [key]: value } as Partial<WorkflowDoc>), `document:${key}`);
   const scope = scopeOf(doc, "", { inputs: run?.inputs ?? null, outputs, pins });
-  const ends = Object.fromEntries(Object.keys(doc.nodes).flatMap((id) => (outputs[id] === undefined ? [] : [[id, outputs[id]]])));
+  const ends = Object.fromEntries(Object.keys(doc.nodes).flatMap((id) => (at(outputs, id) === undefined ? [] : [[id, outputs[id]!]])));
   const own = problems.filter((one) => !/^\/(nodes|edges)\//.test(one.pointer));
   return (
     <section aria-label="Settings of the workflow">
       <h2>Workflow</h2>
-      <label className="field">
-        <span className="field-title">Description</span>
-        <textarea rows={3} value={doc.description ?? ""} onChange={(event) => set("description", event.target.value || undefined)} />
-      </label>
-      <Field name="inputs" schema={{ title: "Inputs", description: "A JSON Schema; the form that starts a run is made from it." }} value={doc.inputs} part="literal" scope={scope} pointer="/inputs" problems={own} onChange={(value) => set("inputs", value)} />
+      {isOfRun ? (
+        <p className="hint">A patch changes the graph of this run and its output. For all else publish a new version of the workflow.</p>
+      ) : (
+        <>
+          <label className="field">
+            <span className="field-title">Description</span>
+            <textarea rows={3} value={doc.description ?? ""} onChange={(event) => set("description", event.target.value || undefined)} />
+          </label>
+          <Field name="inputs" schema={{ title: "Inputs", description: "A JSON Schema; the form that starts a run is made from it." }} value={doc.inputs} part="literal" scope={scope} pointer="/inputs" problems={own} onChange={(value) => set("inputs", value)} />
+        </>
+      )}
       <Field name="output" schema={{ title: "Output", description: "What a run gives; without it the outputs of the last nodes." }} value={doc.output} scope={{ values: { ...scope.values, nodes: ends }, nodes: Object.keys(doc.nodes) }} pointer="/output" problems={own} onChange={(value) => set("output", value)} />
-      <Field name="limits" schema={{ title: "Limits", description: 'Time limit, agents, items, e.g. {"timeout": "2h"}.' }} value={doc.limits as Json | undefined} scope={scope} pointer="/limits" problems={own} onChange={(value) => set("limits", value)} />
+      {!isOfRun && (
+        <Field name="limits" schema={{ title: "Limits", description: 'Time limit, agents, items, e.g. {"timeout": "2h"}.' }} value={doc.limits as Json | undefined} scope={scope} pointer="/limits" problems={own} onChange={(value) => set("limits", value)} />
+      )}
     </section>
   );
 }
 
-/** Drafts, published versions, what differs, and going back. */
+/** Drafts, published versions, the way to what differs, and going back. */
 export function VersionsPanel(): ReactElement {
   const doc = useDoc();
-  const { edit, say } = useEditor.getState();
+  const { edit, say, open } = useEditor.getState();
   const [versions, setVersions] = useState<VersionInfo[] | null>(null);
   const [tags, setTags] = useState<{ tag: string; version: string }[]>([]);
-  const [compared, setCompared] = useState<{ number: number; document: WorkflowDoc } | null>(null);
-  const [against, setAgainst] = useState<string>("draft");
-  const [other, setOther] = useState<WorkflowDoc | null>(null);
+  const [tagging, setTagging] = useState<string | null>(null);
 
   useEffect(() => {
     api.versions(doc.name).then(setVersions, () => setVersions([]));
     api.tags(doc.name).then((page) => setTags(page.items), () => setTags([]));
   }, [doc.name]);
-  useEffect(() => {
-    if (against === "draft") setOther(null);
-    else void api.version(doc.name, against).then((found) => setOther(found.document));
-  }, [against, doc.name]);
-
-  const right = other ?? doc;
   return (
     <section aria-label="Versions">
       <h2>Versions</h2>
@@ -185,7 +176,7 @@ export function VersionsPanel(): ReactElement {
               {one.created_by ? ` by ${one.created_by}` : ""}
             </p>
             <div className="actions">
-              <button type="button" onClick={() => void api.version(doc.name, one.version).then((found) => setCompared({ number: one.number, document: found.document }))}>
+              <button type="button" title={`What differs between No. ${one.number} and the draft`} onClick={() => open({ kind: "compare", from: String(one.number), to: "draft" })}>
                 Compare
               </button>
               <button
@@ -199,60 +190,33 @@ export function VersionsPanel(): ReactElement {
               >
                 Restore
               </button>
-              <button
-                type="button"
-                onClick={() => {
-                  const tag = window.prompt("A name that shall point to this version, such as stable:");
-                  if (!tag) return;
+              <button type="button" aria-expanded={tagging === one.version} onClick={() => setTagging(tagging === one.version ? null : one.version)}>
+                Tag
+              </button>
+            </div>
+            {tagging === one.version && (
+              <form
+                className="row"
+                onSubmit={(event) => {
+                  event.preventDefault();
+                  const tag = String(new FormData(event.currentTarget).get("tag"));
                   api.moveTag(doc.name, tag, one.version).then(
-                    () => void api.tags(doc.name).then((page) => setTags(page.items)),
+                    () => {
+                      setTagging(null);
+                      say(`${tag} points to No. ${one.number} now.`);
+                      void api.tags(doc.name).then((page) => setTags(page.items));
+                    },
                     (error: unknown) => error instanceof ApiError && say(error.message, "error"),
                   );
                 }}
               >
-                Tag
-              </button>
-            </div>
+                <input name="tag" autoFocus required aria-label={`Tag for No. ${one.number}`} placeholder="e.g. stable" pattern="[A-Za-z0-9_.\-]{1,64}" />
+                <button>Point it here</button>
+              </form>
+            )}
           </li>
         ))}
       </ul>
-      {compared !== null && (
-        <section aria-label="Difference">
-          <h3>
-            No. {compared.number} →{" "}
-            <select aria-label="Compare with" value={against} onChange={(event) => setAgainst(event.target.value)}>
-              <option value="draft">the draft</option>
-              {versions?.map((one) => (
-                <option key={one.version} value={one.version}>
-                  No. {one.number}
-                </option>
-              ))}
-            </select>
-          </h3>
-          <ChangeList changes={changesOf(compared.document, right)} />
-          <details>
-            <summary>As text</summary>
-            <Suspense fallback={<p className="hint">Loading …</p>}>
-              <TextDiff before={compared.document} after={right} />
-            </Suspense>
-          </details>
-        </section>
-      )}
     </section>
   );
 }
-
-export function ChangeList({ changes }: { changes: readonly Change[] }): ReactElement {
-  if (changes.length === 0) return <p className="hint">They are the same.</p>;
-  return (
-    <ul className="changes">
-      {changes.map((one) => (
-        <li key={`${one.kind}${one.what}`} className={one.kind}>
-          <strong>{one.kind}</strong> {one.what}
-          {one.details.length > 0 && <span className="hint"> {one.details.join(", ")}</span>}
-        </li>
-      ))}
-    </ul>
-  );
-}
-

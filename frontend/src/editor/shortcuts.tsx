@@ -3,8 +3,10 @@
 import { type ReactElement, useEffect } from "react";
 
 import { Dialog } from "../shared/Dialog";
+import { X } from "../shared/icons";
 import * as actions from "./actions";
-import { useEditor } from "./store";
+import { type EditorState, type Panel, useEditor } from "./store";
+import { togglePin, tryNode } from "./trying";
 
 interface Shortcut {
   keys: string[];
@@ -14,43 +16,80 @@ interface Shortcut {
   run: () => unknown;
 }
 
-const state = () => useEditor.getState();
+const state = (): EditorState => useEditor.getState();
+const PASTES = "Mod+v";
+
+const panel = (name: Panel) => (): void => state().show(state().panel === name ? null : name);
+const tell = (name: string, detail?: unknown) => (): void => void document.dispatchEvent(new CustomEvent(name, { detail }));
+const GRID = 8;
 
 export const SHORTCUTS: Shortcut[] = [
   { keys: ["/"], shown: "/", help: "Add a node, after the chosen one or into the chosen edge", group: "Build", run: actions.openPalette },
   { keys: ["c"], shown: "C", help: "Connect the chosen node to another", group: "Build", run: connect },
+  { keys: ["e"], shown: "E", help: "Choose an edge of the chosen node", group: "Build", run: actions.chooseEdge },
   { keys: ["Delete", "Backspace"], shown: "Del", help: "Delete what is chosen", group: "Build", run: () => actions.remove() },
   { keys: ["Shift+Delete", "Shift+Backspace"], shown: "Shift Del", help: "Delete nodes and join what was around them", group: "Build", run: () => actions.remove(true) },
   { keys: ["Mod+d"], shown: "Ctrl D", help: "Duplicate", group: "Build", run: actions.duplicate },
   { keys: ["Mod+x"], shown: "Ctrl X", help: "Cut", group: "Build", run: actions.cut },
   { keys: ["Mod+c"], shown: "Ctrl C", help: "Copy as JSON text, also for other workflows", group: "Build", run: actions.copy },
-  { keys: ["Mod+v"], shown: "Ctrl V", help: "Paste nodes, also into a chosen empty body", group: "Build", run: () => undefined },
+  { keys: [PASTES], shown: "Ctrl V", help: "Paste nodes, also into a chosen empty body", group: "Build", run: () => undefined },
+  { keys: ["m"], shown: "M", help: "Move into a map or loop, or out of it", group: "Build", run: actions.moveChosen },
   { keys: ["n"], shown: "N", help: "Add a sticky note", group: "Build", run: () => actions.addNote() },
   { keys: ["g"], shown: "G", help: "Group the chosen nodes", group: "Build", run: actions.group },
   { keys: ["Mod+z"], shown: "Ctrl Z", help: "Undo", group: "History", run: () => state().undo() },
   { keys: ["Mod+Shift+z", "Mod+y"], shown: "Ctrl Shift Z", help: "Redo", group: "History", run: () => state().redo() },
-  { keys: ["Mod+s"], shown: "Ctrl S", help: "Save the draft now (it is also saved by itself)", group: "History", run: () => document.dispatchEvent(new Event("aob-save")) },
+  { keys: ["Mod+s"], shown: "Ctrl S", help: "Save the draft now (it is also saved by itself)", group: "History", run: tell("aob-save") },
   { keys: ["ArrowRight"], shown: "→", help: "To the node that follows", group: "Walk", run: () => actions.walk("right") },
   { keys: ["ArrowLeft"], shown: "←", help: "To the node before", group: "Walk", run: () => actions.walk("left") },
   { keys: ["ArrowDown"], shown: "↓", help: "To the node below", group: "Walk", run: () => actions.walk("down") },
   { keys: ["ArrowUp"], shown: "↑", help: "To the node above", group: "Walk", run: () => actions.walk("up") },
-  { keys: ["Mod+ArrowDown"], shown: "Ctrl ↓", help: "Into a map or loop", group: "Walk", run: actions.enter },
+  { keys: ["Shift+ArrowRight"], shown: "Shift →", help: "Choose everything after it too", group: "Walk", run: () => actions.extend("right") },
+  { keys: ["Shift+ArrowLeft"], shown: "Shift ←", help: "Choose everything before it too", group: "Walk", run: () => actions.extend("left") },
+  { keys: ["Shift+ArrowDown"], shown: "Shift ↓", help: "Choose the node below too", group: "Walk", run: () => actions.extend("down") },
+  { keys: ["Shift+ArrowUp"], shown: "Shift ↑", help: "Choose the node above too", group: "Walk", run: () => actions.extend("up") },
+  { keys: ["Mod+ArrowDown"], shown: "Ctrl ↓", help: "Into a map or loop; look into a sub-workflow", group: "Walk", run: actions.enter },
   { keys: ["Mod+ArrowUp", "Escape"], shown: "Esc", help: "Out of it; choose nothing", group: "Walk", run: actions.leave },
   { keys: ["Mod+a"], shown: "Ctrl A", help: "Choose all nodes of this graph", group: "Walk", run: actions.selectAll },
   { keys: ["Mod+f"], shown: "Ctrl F", help: "Find a node", group: "Walk", run: () => state().open({ kind: "find" }) },
-  { keys: ["Enter"], shown: "Enter", help: "Settings of what is chosen", group: "Look", run: toForm },
-  { keys: ["p"], shown: "P", help: "Problems", group: "Look", run: () => state().show(state().panel === "problems" ? null : "problems") },
-  { keys: ["j"], shown: "J", help: "The document as JSON", group: "Look", run: () => state().show(state().panel === "json" ? null : "json") },
-  { keys: ["v"], shown: "V", help: "Versions", group: "Look", run: () => state().show(state().panel === "versions" ? null : "versions") },
-  { keys: ["w"], shown: "W", help: "Settings of the workflow", group: "Look", run: () => state().show(state().panel === "settings" ? null : "settings") },
-  { keys: ["a"], shown: "A", help: "Arrange the nodes", group: "Look", run: () => actions.arrange() },
-  { keys: ["0"], shown: "0", help: "Show everything", group: "Look", run: () => document.dispatchEvent(new Event("aob-fit")) },
-  { keys: ["+", "="], shown: "+", help: "Zoom in", group: "Look", run: () => document.dispatchEvent(new CustomEvent("aob-zoom", { detail: 1.25 })) },
-  { keys: ["-"], shown: "-", help: "Zoom out", group: "Look", run: () => document.dispatchEvent(new CustomEvent("aob-zoom", { detail: 0.8 })) },
+  { keys: ["Alt+ArrowRight"], shown: "Alt →", help: "Move by a step; the same with the other arrows", group: "Place", run: () => actions.nudge(GRID, 0) },
+  { keys: ["Alt+ArrowLeft"], shown: "", help: "", group: "Place", run: () => actions.nudge(-GRID, 0) },
+  { keys: ["Alt+ArrowDown"], shown: "", help: "", group: "Place", run: () => actions.nudge(0, GRID) },
+  { keys: ["Alt+ArrowUp"], shown: "", help: "", group: "Place", run: () => actions.nudge(0, -GRID) },
+  { keys: ["x"], shown: "X", help: "Align the chosen nodes in a column", group: "Place", run: () => actions.align("x") },
+  { keys: ["y"], shown: "Y", help: "Align them in a row", group: "Place", run: () => actions.align("y") },
+  { keys: ["Shift+x"], shown: "Shift X", help: "Equal gaps from left to right", group: "Place", run: () => actions.distribute("x") },
+  { keys: ["Shift+y"], shown: "Shift Y", help: "Equal gaps from top to bottom", group: "Place", run: () => actions.distribute("y") },
+  { keys: ["a"], shown: "A", help: "Arrange all nodes", group: "Place", run: () => actions.arrange() },
+  { keys: ["o"], shown: "O", help: "Open or close a map, a loop or a group", group: "Place", run: actions.toggleOpen },
+  { keys: ["Enter"], shown: "Enter", help: "Settings of what is chosen; write in a note", group: "Look", run: () => actions.openForm() },
+  { keys: ["F2"], shown: "F2", help: "Rename the chosen node", group: "Look", run: () => actions.openForm('.side input[name="id"]') },
+  { keys: ["p"], shown: "P", help: "Problems", group: "Look", run: panel("problems") },
+  { keys: ["j"], shown: "J", help: "The document as JSON", group: "Look", run: panel("json") },
+  { keys: ["v"], shown: "V", help: "Versions", group: "Look", run: panel("versions") },
+  { keys: ["w"], shown: "W", help: "Settings of the workflow", group: "Look", run: panel("settings") },
+  { keys: ["0"], shown: "0", help: "Show everything", group: "Look", run: tell("aob-fit") },
+  { keys: ["+", "="], shown: "+", help: "Zoom in", group: "Look", run: tell("aob-zoom", 1.25) },
+  { keys: ["-"], shown: "-", help: "Zoom out", group: "Look", run: tell("aob-zoom", 0.8) },
+  { keys: ["?"], shown: "?", help: "These keys", group: "Look", run: () => state().open({ kind: "shortcuts" }) },
+  { keys: ["t"], shown: "T", help: "Try the chosen node alone", group: "Run", run: attempt("node") },
+  { keys: ["Shift+t"], shown: "Shift T", help: "Run to the chosen node", group: "Run", run: attempt("until") },
+  { keys: ["k"], shown: "K", help: "Keep the chosen node's output for tries (pin), or let it go", group: "Run", run: pinChosen },
   { keys: ["Mod+Enter"], shown: "Ctrl Enter", help: "Run the workflow", group: "Run", run: () => state().open({ kind: "run" }) },
   { keys: ["Mod+Shift+Enter"], shown: "Ctrl Shift Enter", help: "Publish", group: "Run", run: () => state().open({ kind: "publish" }) },
-  { keys: ["?"], shown: "?", help: "These keys", group: "Look", run: () => state().open({ kind: "shortcuts" }) },
 ];
+
+function attempt(mode: "node" | "until"): () => void {
+  return () => {
+    const [name] = state().selection.nodes;
+    if (name === undefined) state().say("Choose a node first.", "error");
+    else void tryNode(name, mode);
+  };
+}
+
+function pinChosen(): void {
+  const [name] = state().selection.nodes;
+  if (name !== undefined) togglePin(name);
+}
 
 function connect(): void {
   const [name] = state().selection.nodes;
@@ -58,22 +97,16 @@ function connect(): void {
   else state().open({ kind: "connect", from: name });
 }
 
-function toForm(): void {
-  state().show("inspector");
-  requestAnimationFrame(() => document.querySelector<HTMLElement>(".side input, .side .cm-content, .side select")?.focus());
-}
-
 function nameOf(event: KeyboardEvent): string {
   const key = event.key.length === 1 ? event.key.toLowerCase() : event.key;
   const mod = event.ctrlKey || event.metaKey ? "Mod+" : "";
   const isLetter = /^[a-z]$/.test(key);
+  const alt = event.altKey && !isLetter && key.length > 1 ? "Alt+" : "";
   const shift = event.shiftKey && (isLetter || event.key.length > 1) ? "Shift+" : "";
-  return `${mod}${shift}${key}`;
+  return `${mod}${alt}${shift}${key}`;
 }
 
 const BY_KEY = new Map(SHORTCUTS.flatMap((one) => one.keys.map((key) => [key, one] as const)));
-const PASTES = "Mod+v";
-
 /** Listens while no dialog is open. In a field only Escape and the keys with Ctrl that no field has are ours. */
 export function useShortcuts(): void {
   useEffect(() => {
@@ -88,6 +121,7 @@ export function useShortcuts(): void {
         return;
       }
       if (isField && !["Mod+s", "Mod+Enter", "Mod+Shift+Enter"].includes(name)) return;
+      if (event.altKey && !name.startsWith("Alt+")) return;
       if (target.closest("button, a, summary") !== null && (name === "Enter" || name === " ")) return;
       const found = BY_KEY.get(name);
       if (found === undefined || name === PASTES) return;
@@ -115,13 +149,18 @@ export function ShortcutsDialog(): ReactElement | null {
   if (dialog?.kind !== "shortcuts") return null;
   return (
     <Dialog label="Keys" className="sheet" onClose={() => state().open(null)}>
-      <h2>Keys</h2>
+      <div className="dialog-head">
+        <h2>Keys</h2>
+        <button type="button" className="icon" aria-label="Close" onClick={() => state().open(null)}>
+          <X size={16} aria-hidden="true" />
+        </button>
+      </div>
       <div className="sheet-groups">
         {[...Map.groupBy(SHORTCUTS, (one) => one.group)].map(([group, several]) => (
           <section key={group}>
             <h3>{group}</h3>
             <dl>
-              {several.map((one) => (
+              {several.filter((one) => one.shown !== "").map((one) => (
                 <div key={one.shown}>
                   <dt>
                     <kbd>{one.shown}</kbd>
@@ -133,9 +172,6 @@ export function ShortcutsDialog(): ReactElement | null {
           </section>
         ))}
       </div>
-      <button type="button" onClick={() => state().open(null)}>
-        Close
-      </button>
     </Dialog>
   );
 }

@@ -2,20 +2,28 @@
 
 import { create } from "zustand";
 
-import { graphAt, type Json, splitPath, type WorkflowDoc } from "../model/document";
+import { type Json, nodeAt, splitPath, type WorkflowDoc } from "../model/document";
 import * as edits from "../model/edits";
 import { begin, edit as step, type History, redo, seal, undo } from "../model/history";
+import { refusedByPast, type RunGraph } from "../model/patch";
+import { marksOf } from "../model/problems";
+import type { Callable } from "../model/scope";
 import type { Registry } from "../model/types";
 import type { Problem, RunView } from "../shared/api";
 
-export type Panel = "inspector" | "problems" | "json" | "versions" | "settings" | null;
+export type Panel = "inspector" | "problems" | "json" | "versions" | "settings" | "peek" | null;
 export type Dialog =
   | { kind: "palette"; from?: { name: string; port: string }; edge?: { path: string[]; id: string }; at?: edits.Point; path: string[] }
   | { kind: "connect"; from: string }
+  | { kind: "edges"; of: string }
+  | { kind: "move"; names: readonly string[] }
   | { kind: "shortcuts" }
   | { kind: "publish" }
   | { kind: "run" }
+  | { kind: "propose" }
   | { kind: "find" }
+  /** Two versions by number, id or tag, or "draft". */
+  | { kind: "compare"; from: string; to: string }
   | null;
 
 export type Saving = "saved" | "unsaved" | "saving" | "offline" | "conflict";
@@ -29,11 +37,23 @@ export interface Selection {
 export const NOTHING: Selection = { nodes: [], edges: [], notes: [] };
 
 export interface EditorState {
+  /** The run whose graph is edited, where it is not a draft. */
+  session: RunGraph | null;
+  /** What the run refused of a document; it stays until that is edited. */
+  refused: { of: WorkflowDoc; problems: readonly Problem[] } | null;
   history: History<WorkflowDoc>;
   selection: Selection;
   registry: Registry;
   problems: readonly Problem[];
+  /** The worst problem of each node. */
+  marks: ReadonlyMap<string, Problem>;
   checked: boolean;
+  /** What expressions may call. */
+  callables: readonly Callable[];
+  /** What would take up what is being dragged: the name of a body or of an edge, "" for the canvas. */
+  dropping: string | null;
+  /** The note that is being written in. */
+  writing: string | null;
   panel: Panel;
   dialog: Dialog;
   saving: Saving;
@@ -53,15 +73,22 @@ export interface EditorState {
   open: (dialog: Dialog) => void;
   show: (panel: Panel) => void;
   say: (text: string, tone?: "info" | "error") => void;
+  found: (problems: readonly Problem[]) => void;
   set: (part: Partial<EditorState>) => void;
 }
 
 export const useEditor = create<EditorState>((set) => ({
+  session: null,
+  refused: null,
   history: begin<WorkflowDoc>({ name: "new-workflow", nodes: {}, edges: {} }),
   selection: NOTHING,
   registry: new Map(),
   problems: [],
+  marks: new Map(),
   checked: false,
+  callables: [],
+  dropping: null,
+  writing: null,
   panel: null,
   dialog: null,
   saving: "saved",
@@ -75,6 +102,8 @@ export const useEditor = create<EditorState>((set) => ({
     set((state) => {
       const doc = change(state.history.present);
       if (doc === state.history.present) return state;
+      const refused = state.session && refusedByPast(state.session, state.history.present, doc);
+      if (refused) return { message: { text: refused, tone: "error" } };
       return { history: step(state.history, doc, label, merging ?? null), saving: "unsaved", checked: false };
     }),
   replace: (doc) => set({ history: begin(doc), selection: NOTHING, checked: false }),
@@ -82,20 +111,28 @@ export const useEditor = create<EditorState>((set) => ({
   redo: () => set((state) => travelled(state, redo(state.history), "Redone")),
   seal: () => set((state) => ({ history: seal(state.history) })),
   select: (selection) => set({ selection: { ...NOTHING, ...selection } }),
-  open: (dialog) => set({ dialog }),
-  show: (panel) => set({ panel }),
+  open: (dialog) => set(({ session }) => ({ dialog: session === null ? dialog : ofRun(dialog) })),
+  show: (panel) => set(({ session }) => ({ panel: session !== null && panel === "versions" ? null : panel })),
   say: (text, tone = "info") => set({ message: { text, tone } }),
+  found: (problems) =>
+    set(({ refused, history }) => {
+      const all = refused?.of === history.present ? [...refused.problems, ...problems] : problems;
+      return { problems: all, marks: marksOf(all), checked: true };
+    }),
   set: (part) => set(part),
 }));
+
+/** What is published or run from a draft is proposed from a run's graph, which has no versions to compare. */
+function ofRun(dialog: Dialog): Dialog {
+  if (dialog?.kind === "publish" || dialog?.kind === "run") return { kind: "propose" };
+  return dialog?.kind === "compare" ? null : dialog;
+}
 
 function travelled(state: EditorState, history: History<WorkflowDoc>, word: string): Partial<EditorState> {
   if (history === state.history) return { message: { text: `Nothing to ${word === "Undone" ? "undo" : "redo"}.`, tone: "info" } };
   const label = word === "Undone" ? history.future[0]?.label : history.past[history.past.length - 1]?.label;
   const doc = history.present;
-  const nodes = state.selection.nodes.filter((name) => {
-    const { path, id } = splitPath(name);
-    return graphAt(doc, path)?.nodes[id] !== undefined;
-  });
+  const nodes = state.selection.nodes.filter((name) => nodeAt(doc, name) !== undefined);
   return {
     history,
     selection: { ...NOTHING, nodes },
@@ -111,11 +148,6 @@ export const useDoc = (): WorkflowDoc => useEditor((state) => state.history.pres
 export function currentPath(state: EditorState): string[] {
   const [name] = state.selection.nodes;
   return name === undefined ? [] : splitPath(name).path;
-}
-
-/** Edges are named by the path of their graph and their id, with "#" between: ids of nodes have no "#". */
-export function edgeName(path: readonly string[], id: string): string {
-  return `${path.join("/")}#${id}`;
 }
 
 export function splitEdge(name: string): { path: string[]; id: string } {

@@ -1,7 +1,7 @@
 // Trying a node: the server runs it alone, or everything that leads to it, with pins and data of the last run in place.
 
 import { scopeOf } from "../model/scope";
-import { splitPath } from "../model/document";
+import { at, omit, splitPath } from "../model/document";
 import { api, ApiError, type RunView } from "../shared/api";
 import { useEditor } from "./store";
 
@@ -42,4 +42,16 @@ export function messageOf(run: RunView): string {
   const error = run.error;
   if (error !== null && typeof error === "object" && !Array.isArray(error)) return String(error["message"] ?? run.status);
   return run.status;
+}
+
+/** Pins what a node gave last, so that tries use it in the node's place; or unpins it. */
+export function togglePin(name: string): void {
+  const { pins, outputs, set, say } = useEditor.getState();
+  if (Object.hasOwn(pins, name)) {
+    set({ pins: omit(pins, [name]), saving: "unsaved" });
+    return;
+  }
+  const value = at(outputs, name);
+  if (value === undefined) say("There is no output to pin yet: try the node, or run the workflow once.", "error");
+  else set({ pins: { ...pins, [name]: value }, saving: "unsaved" });
 }

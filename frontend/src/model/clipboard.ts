@@ -2,6 +2,8 @@
 
 import {
   allIds,
+  at as under,
+  type EdgeDoc,
   freeId,
   type GraphDoc,
   type GraphPath,
@@ -10,6 +12,7 @@ import {
   joinPath,
   type NoteDoc,
   type Place,
+  record,
   splitPath,
   withGraph,
   type WorkflowDoc,
@@ -30,11 +33,11 @@ export interface Clip {
 export function clip(doc: WorkflowDoc, names: readonly string[], noteIds: readonly string[] = []): Clip | null {
   const path = names.length > 0 ? splitPath(names[0]!).path : [];
   const source = graphAt(doc, path);
-  const ids = names.map((name) => splitPath(name).id).filter((id) => source?.nodes[id] !== undefined);
+  const ids = names.map((name) => splitPath(name).id).filter((id) => under(source?.nodes, id) !== undefined);
   if (source === undefined || (ids.length === 0 && noteIds.length === 0)) return null;
   const chosen = new Set(ids);
   const prefix = path.length > 0 ? `${path.join("/")}/` : "";
-  const layout: Record<string, Place> = {};
+  const layout = record<Place>();
   for (const [key, place] of Object.entries(doc.layout ?? {})) {
     const local = key.startsWith(prefix) ? key.slice(prefix.length) : "";
     if (chosen.has(local.split("/")[0] ?? "")) layout[local] = place;
@@ -48,7 +51,7 @@ export function clip(doc: WorkflowDoc, names: readonly string[], noteIds: readon
       ),
     },
     layout,
-    notes: Object.fromEntries(noteIds.flatMap((id) => (doc.notes?.[id] ? [[id, doc.notes[id]]] : []))),
+    notes: Object.fromEntries(noteIds.flatMap((id) => (under(doc.notes, id) ? [[id, doc.notes![id]!]] : []))),
   };
 }
 
@@ -93,7 +96,7 @@ export function paste(
   };
   claim(copied.graph);
   const graph = renamedThroughout(copied.graph, renames, registry);
-  const edges: GraphDoc["edges"] = { ...graphAt(doc, path)?.edges };
+  const edges = Object.assign(record<EdgeDoc>(), graphAt(doc, path)?.edges);
   for (const edge of Object.values(graph.edges ?? {})) {
     let id = `${edge.from}-${edge.to}`;
     for (let number = 2; edges[id] !== undefined; number++) id = `${edge.from}-${edge.to}-${number}`;
@@ -108,12 +111,12 @@ export function paste(
     const left = Math.min(...all.map((one) => one.x));
     const top = Math.min(...all.map((one) => one.y));
     const shift = (one: Point): Point => ({ x: Math.round(one.x - left + at.x), y: Math.round(one.y - top + at.y) });
-    const layout = { ...result.layout };
+    const layout = Object.assign(record<Place>(), result.layout);
     for (const [key, place] of Object.entries(copied.layout)) {
       const parts = key.split("/").map((id) => renames.get(id) ?? id);
       layout[[...path, ...parts].join("/")] = parts.length > 1 ? place : { ...place, ...shift(place) };
     }
-    const notes = { ...result.notes };
+    const notes = Object.assign(record<NoteDoc>(), result.notes);
     for (const [id, note] of Object.entries(copied.notes)) {
       const nodes = note.nodes && { nodes: note.nodes.map((name) => joinPath(path, renames.get(name) ?? name)) };
       notes[freeId(id, new Set(Object.keys(notes)))] = { ...note, ...shift(note), ...nodes };

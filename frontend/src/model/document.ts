@@ -14,7 +14,7 @@ export interface NodeDoc {
   retry?: JsonObject;
   timeout?: string;
   join?: "all" | "any" | { n: number };
-  on_failure?: "fail_run" | "skip" | { continue: Json };
+  on_failure?: "fail_run" | "skip" | "review" | { continue: Json } | { review: string[] };
   cache?: JsonObject;
 }
 
@@ -67,8 +67,23 @@ export type GraphPath = readonly string[];
 export const ID_PATTERN = /^[A-Za-z_][A-Za-z0-9_-]{0,62}$/;
 export const BODY_TYPES = new Set(["map", "loop"]);
 
+/** What stands under a key, never what objects have by nature: `constructor` and `__proto__` are ids like others. */
+export function at<T>(record: Readonly<Record<string, T>> | undefined, key: string): T | undefined {
+  return record !== undefined && Object.hasOwn(record, key) ? record[key] : undefined;
+}
+
+/** An empty record to which any key may be assigned, `__proto__` as well. */
+export function record<T>(): Record<string, T> {
+  return Object.create(null) as Record<string, T>;
+}
+
 export function joinPath(path: GraphPath, id: string): string {
   return [...path, id].join("/");
+}
+
+/** Edges are named by the path of their graph and their id, with "#" between: ids of nodes have no "#". */
+export function edgeName(path: GraphPath, id: string): string {
+  return `${path.join("/")}#${id}`;
 }
 
 export function splitPath(name: string): { path: string[]; id: string } {
@@ -80,7 +95,7 @@ export function splitPath(name: string): { path: string[]; id: string } {
 export function graphAt(doc: GraphDoc, path: GraphPath): GraphDoc | undefined {
   let graph: GraphDoc | undefined = doc;
   for (const id of path) {
-    const body: unknown = graph?.nodes[id]?.config?.["body"];
+    const body: unknown = at(graph?.nodes, id)?.config?.["body"];
     graph = isGraph(body) ? body : undefined;
   }
   return graph;
@@ -88,18 +103,22 @@ export function graphAt(doc: GraphDoc, path: GraphPath): GraphDoc | undefined {
 
 export function nodeAt(doc: GraphDoc, name: string): NodeDoc | undefined {
   const { path, id } = splitPath(name);
-  return graphAt(doc, path)?.nodes[id];
+  return at(graphAt(doc, path)?.nodes, id);
 }
 
 export function isGraph(value: unknown): value is GraphDoc {
-  return typeof value === "object" && value !== null && typeof (value as GraphDoc).nodes === "object";
+  return typeof value === "object" && value !== null && typeof (value as GraphDoc).nodes === "object" && (value as GraphDoc).nodes !== null;
 }
 
 /** The document with the graph at `path` replaced by what `change` makes of it; all else is shared. */
 export function withGraph<D extends GraphDoc>(doc: D, path: GraphPath, change: (graph: GraphDoc) => GraphDoc): D {
   const [first, ...rest] = path;
-  if (first === undefined) return { ...doc, ...change(doc) };
-  const node = doc.nodes[first];
+  if (first === undefined) {
+    const { nodes: _, edges: __, output: ___, ...rest } = doc;
+    const { nodes, edges, output } = change(doc);
+    return { ...rest, nodes, ...(edges && { edges }), ...(output === undefined ? {} : { output }) } as D;
+  }
+  const node = at(doc.nodes, first);
   const body: unknown = node?.config?.["body"];
   if (node === undefined || !isGraph(body)) return doc;
   const inner = withGraph(body, rest, change) as unknown as Json;
@@ -132,7 +151,7 @@ export function freeId(wanted: string, taken: ReadonlySet<string>): string {
   }
 }
 
-export function omit<T>(record: Record<string, T>, keys: Iterable<string>): Record<string, T> {
+export function omit<T>(record: Readonly<Record<string, T>>, keys: Iterable<string>): Record<string, T> {
   const gone = new Set(keys);
   return Object.fromEntries(Object.entries(record).filter(([key]) => !gone.has(key)));
 }

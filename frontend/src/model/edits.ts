@@ -2,11 +2,11 @@
 
 import {
   allIds,
+  at as under,
   BODY_TYPES,
   freeId,
   type EdgeDoc,
   graphAt,
-  graphs,
   type GraphDoc,
   type GraphPath,
   ID_PATTERN,
@@ -71,7 +71,7 @@ export function removeNodes(doc: WorkflowDoc, names: readonly string[]): Workflo
   let result = doc;
   for (const name of names) {
     const { path, id } = splitPath(name);
-    if (graphAt(result, path)?.nodes[id] === undefined) continue;
+    if (nodeAt(result, name) === undefined) continue;
     result = withGraph(result, path, (graph) => ({
       ...graph,
       nodes: omit(graph.nodes, [id]),
@@ -111,7 +111,7 @@ export function removeKeepingFlow(doc: WorkflowDoc, names: readonly string[]): W
 /** Why these two may not be connected, in words; null when they may. */
 export function refusal(doc: GraphDoc, path: GraphPath, from: string, to: string, port = "out"): string | null {
   const graph = graphAt(doc, path);
-  if (graph?.nodes[from] === undefined || graph.nodes[to] === undefined) {
+  if (graph === undefined || under(graph.nodes, from) === undefined || under(graph.nodes, to) === undefined) {
     return "An edge joins two nodes of the same graph.";
   }
   if (from === to) return "A node cannot follow itself; use a loop.";
@@ -164,7 +164,7 @@ export function removeEdges(doc: WorkflowDoc, path: GraphPath, ids: readonly str
 /** Changes fields of an edge; undefined takes a field away. */
 export function setEdge(doc: WorkflowDoc, path: GraphPath, id: string, change: Partial<EdgeDoc>): WorkflowDoc {
   return withGraph(doc, path, (graph) => {
-    const edge = graph.edges?.[id];
+    const edge = under(graph.edges, id);
     if (edge === undefined) return graph;
     return { ...graph, edges: { ...graph.edges, [id]: withoutUndefined({ ...edge, ...change }) } };
   });
@@ -172,7 +172,7 @@ export function setEdge(doc: WorkflowDoc, path: GraphPath, id: string, change: P
 
 /** Puts a node into an edge: before → node → after, the condition and the port stay with the first half. */
 export function splice(doc: WorkflowDoc, path: GraphPath, edgeId: string, id: string): WorkflowDoc {
-  const edge = graphAt(doc, path)?.edges?.[edgeId];
+  const edge = under(graphAt(doc, path)?.edges, edgeId);
   if (edge === undefined || edge.from === id || edge.to === id) return doc;
   const cut = removeEdges(doc, path, [edgeId]);
   if (refusal(cut, path, edge.from, id, edge.port) !== null) return doc;
@@ -184,7 +184,7 @@ export function splice(doc: WorkflowDoc, path: GraphPath, edgeId: string, id: st
 export function setNode(doc: WorkflowDoc, name: string, change: Partial<NodeDoc>): WorkflowDoc {
   const { path, id } = splitPath(name);
   return withGraph(doc, path, (graph) => {
-    const node = graph.nodes[id];
+    const node = under(graph.nodes, id);
     if (node === undefined) return graph;
     return { ...graph, nodes: { ...graph.nodes, [id]: withoutUndefined({ ...node, ...change }) } };
   });
@@ -195,11 +195,88 @@ export function setConfig(doc: WorkflowDoc, name: string, key: string, value: Js
   return setNode(doc, name, { config: value === undefined ? omit(config, [key]) : { ...config, [key]: value } });
 }
 
+/** What a graph gives; undefined leaves it to its last nodes. */
+export function setOutput(doc: WorkflowDoc, path: GraphPath, output: Json | undefined): WorkflowDoc {
+  return withGraph(doc, path, ({ output: _, ...graph }) => (output === undefined ? graph : { ...graph, output }));
+}
+
 /** Why a node may not have this id; null when it may. */
 export function idRefusal(doc: WorkflowDoc, name: string, id: string): string | null {
   if (id === splitPath(name).id) return null;
   if (!ID_PATTERN.test(id)) return "Letters, digits, _ and -, a letter first, at most 63.";
   return allIds(doc).has(id) ? "Another node has this id." : null;
+}
+
+/** Why these nodes may not go into that graph, in words; null when they may. */
+export function moveRefusal(doc: WorkflowDoc, names: readonly string[], path: GraphPath): string | null {
+  if (graphAt(doc, path) === undefined) return "There is no such map or loop.";
+  const to = path.join("/");
+  if (names.some((name) => to === name || to.startsWith(`${name}/`))) return "A node cannot go into itself.";
+  return names.some((name) => nodeAt(doc, name) === undefined) ? "There is no such node." : null;
+}
+
+/**
+ * Takes nodes into another graph: into the body of a map or loop, or out of it. Edges among them go along; edges that
+ * would cross the border are left out and counted as `lost`.
+ */
+export function moveNodes(
+  doc: WorkflowDoc,
+  names: readonly string[],
+  path: GraphPath,
+  points: Readonly<Record<string, Point>> = {},
+): { doc: WorkflowDoc; names: string[]; lost: number } {
+  const to = path.join("/");
+  const movers = names.filter(
+    (name) => !names.some((other) => name.startsWith(`${other}/`)) && splitPath(name).path.join("/") !== to,
+  );
+  if (movers.length === 0 || moveRefusal(doc, movers, path) !== null) return { doc, names: [...names], lost: 0 };
+  let [result, lost] = [doc, 0];
+  for (const name of movers) {
+    const { path: from, id } = splitPath(name);
+    const together = new Set(movers.filter((one) => splitPath(one).path.join("/") === from.join("/")).map((one) => splitPath(one).id));
+    const source = graphAt(result, from)!;
+    const own = Object.entries(source.edges ?? {}).filter(([, edge]) => edge.from === id || edge.to === id);
+    // An edge between two movers goes with the second of them, when both ends are there.
+    const moving = own.filter(([, edge]) => under(graphAt(result, path)?.nodes, edge.from === id ? edge.to : edge.from) !== undefined);
+    const waiting = own.filter(([, edge]) => together.has(edge.from) && together.has(edge.to) && !moving.some(([, one]) => one === edge));
+    lost += own.length - moving.length - waiting.length;
+    const node = source.nodes[id]!;
+    const gone = own.filter((one) => !waiting.includes(one)).map(([key]) => key);
+    result = withGraph(result, from, (graph) => ({ ...graph, nodes: omit(graph.nodes, [id]), edges: omit(graph.edges ?? {}, gone) }));
+    result = withGraph(result, path, (graph) => ({ ...graph, nodes: { ...graph.nodes, [id]: node } }));
+    for (const [, edge] of moving) result = addEdge(result, path, edge).doc;
+  }
+  const moved = (key: string): string => {
+    const mover = movers.find((name) => key === name || key.startsWith(`${name}/`));
+    return mover === undefined ? key : joinPath(path, splitPath(mover).id) + key.slice(mover.length);
+  };
+  const layout = Object.fromEntries(
+    Object.entries(result.layout ?? {}).map(([key, place]) => {
+      const point = under(points, key);
+      return [moved(key), point === undefined ? place : { ...place, ...rounded(point) }];
+    }),
+  );
+  const isInside = (name: string): boolean => movers.some((one) => name === one || name.startsWith(`${one}/`));
+  const notes = mapped(result.notes, (note) => (note.nodes ? { ...note, nodes: note.nodes.filter((one) => !isInside(one)) } : note));
+  return { doc: tidied({ ...result, layout, notes }), names: names.map(moved), lost };
+}
+
+/** Groups take up what was put into them and let go what was taken out, by where its middle stands. */
+export function regroup(doc: WorkflowDoc, middles: Readonly<Record<string, Point>>): WorkflowDoc {
+  const groups = Object.entries(doc.notes ?? {}).filter(([, note]) => note.kind === "group" && !note.collapsed);
+  let result = doc;
+  for (const [name, middle] of Object.entries(middles)) {
+    if (name.includes("/") || nodeAt(result, name) === undefined) continue;
+    const around = groups
+      .filter(([, one]) => middle.x >= one.x && middle.x <= one.x + one.w && middle.y >= one.y && middle.y <= one.y + one.h)
+      .sort(([, one], [, other]) => one.w * one.h - other.w * other.h)[0]?.[0];
+    for (const [key, group] of groups) {
+      const now = under(result.notes, key)?.nodes ?? group.nodes ?? [];
+      if (key === around && !now.includes(name)) result = setNote(result, key, { nodes: [...now, name] });
+      if (key !== around && now.includes(name)) result = setNote(result, key, { nodes: now.filter((one) => one !== name) });
+    }
+  }
+  return result;
 }
 
 /** Gives a node another id, everywhere: edges, expressions, layout, groups. */
@@ -240,7 +317,7 @@ export function renameIn(
       Object.entries(graph.edges).map(([key, edge]) => {
         const changed = edgeOf(edge);
         const stem = stemOf(changed);
-        return [key === stemOf(edge) && graph.edges?.[stem] === undefined ? stem : key, changed];
+        return [key === stemOf(edge) && under(graph.edges, stem) === undefined ? stem : key, changed];
       }),
     );
   const output = graph.output === undefined ? {} : { output: renameInJson(graph.output, names) };
@@ -256,16 +333,16 @@ export function renameIn(
 export function movePlaces(doc: WorkflowDoc, points: Readonly<Record<string, Point>>): WorkflowDoc {
   const layout = doc.layout ?? {};
   const changed = Object.entries(points).filter(([name, at]) => {
-    const now = layout[name];
+    const now = under(layout, name);
     const to = rounded(at);
     return now === undefined || now.x !== to.x || now.y !== to.y;
   });
   if (changed.length === 0) return doc;
-  return withPlaces(doc, Object.fromEntries(changed.map(([name, at]) => [name, { ...layout[name], ...rounded(at) }])));
+  return withPlaces(doc, Object.fromEntries(changed.map(([name, at]) => [name, { ...under(layout, name), ...rounded(at) }])));
 }
 
 export function setPlace(doc: WorkflowDoc, name: string, change: Partial<Place>): WorkflowDoc {
-  return withPlaces(doc, { [name]: withoutUndefined({ ...(doc.layout?.[name] ?? { x: 0, y: 0 }), ...change }) });
+  return withPlaces(doc, { [name]: withoutUndefined({ ...(under(doc.layout, name) ?? { x: 0, y: 0 }), ...change }) });
 }
 
 function withPlaces(doc: WorkflowDoc, places: Record<string, Place>): WorkflowDoc {
@@ -278,7 +355,7 @@ export function addNote(doc: WorkflowDoc, note: NoteDoc): { doc: WorkflowDoc; id
 }
 
 export function setNote(doc: WorkflowDoc, id: string, change: Partial<NoteDoc>): WorkflowDoc {
-  const note = doc.notes?.[id];
+  const note = under(doc.notes, id);
   return note === undefined ? doc : { ...doc, notes: { ...doc.notes, [id]: withoutUndefined({ ...note, ...change }) } };
 }
 
@@ -315,12 +392,4 @@ function rounded(at: Point): Point {
 
 function withoutUndefined<T extends object>(value: T): T {
   return Object.fromEntries(Object.entries(value).filter(([, one]) => one !== undefined)) as T;
-}
-
-/** Whether the document has places for all of its nodes, so that nothing has to be laid out. */
-export function isPlaced(doc: WorkflowDoc): boolean {
-  for (const [path, graph] of graphs(doc)) {
-    for (const id of Object.keys(graph.nodes)) if (doc.layout?.[joinPath(path, id)] === undefined) return false;
-  }
-  return true;
 }

@@ -2,7 +2,7 @@
 
 import type { ElkNode } from "elkjs/lib/elk-api";
 
-import { graphAt, type GraphDoc, type GraphPath, isGraph, joinPath, type Place, type WorkflowDoc } from "./document";
+import { at, graphAt, type GraphDoc, type GraphPath, graphs, isGraph, joinPath, type Place, record, type WorkflowDoc } from "./document";
 
 export const NODE_WIDTH = 224;
 export const NODE_HEIGHT = 64;
@@ -30,7 +30,7 @@ export async function laidOut(doc: WorkflowDoc, path: GraphPath, sizeOf: SizeOf)
   const elk = new Elk({ workerUrl: new URL("elkjs/lib/elk-worker.min.js", import.meta.url).href });
   try {
     const found = await elk.layout(elkGraph(doc, graph, path, "root", sizeOf));
-    const places: Record<string, Place> = {};
+    const places = record<Place>();
     collect(found, path, places, doc, path.length === 0 ? { x: -BODY_MARGIN, y: -BODY_TOP } : { x: 0, y: 0 });
     return places;
   } finally {
@@ -45,7 +45,7 @@ function elkGraph(doc: WorkflowDoc, graph: GraphDoc, path: GraphPath, id: string
     children: Object.entries(graph.nodes).map(([key, node]) => {
       const name = joinPath(path, key);
       const body: unknown = node.config?.["body"];
-      if (isGraph(body) && doc.layout?.[name]?.open && Object.keys(body.nodes).length > 0) {
+      if (isGraph(body) && at(doc.layout, name)?.open && Object.keys(body.nodes).length > 0) {
         return elkGraph(doc, body, [...path, key], name, sizeOf);
       }
       return { id: name, ...sizeOf(name) };
@@ -66,7 +66,7 @@ function collect(
   shift: { x: number; y: number },
 ): void {
   for (const child of found.children ?? []) {
-    const { w: _w, h: _h, ...before } = doc.layout?.[child.id] ?? { x: 0, y: 0 };
+    const { w: _w, h: _h, ...before } = at(doc.layout, child.id) ?? { x: 0, y: 0 };
     const size = child.children ? { w: Math.round(child.width ?? 0), h: Math.round(child.height ?? 0) } : {};
     places[child.id] = {
       ...before,
@@ -80,29 +80,18 @@ function collect(
 
 /** Something to stand on until the layout is known: columns by distance from the entries. */
 export function roughPlaces(doc: WorkflowDoc): Record<string, Place> {
-  const places: Record<string, Place> = {};
+  const places = record<Place>();
   const place = (graph: GraphDoc, path: GraphPath): void => {
-    const depth = new Map<string, number>();
-    const incoming = new Map<string, string[]>(Object.keys(graph.nodes).map((id) => [id, []]));
-    for (const edge of Object.values(graph.edges ?? {})) incoming.get(edge.to)?.push(edge.from);
-    const depthOf = (id: string, seen: ReadonlySet<string>): number => {
-      const known = depth.get(id);
-      if (known !== undefined) return known;
-      if (seen.has(id)) return 0;
-      const within = new Set([...seen, id]);
-      const own = Math.max(-1, ...(incoming.get(id) ?? []).map((before) => depthOf(before, within))) + 1;
-      depth.set(id, own);
-      return own;
-    };
+    const depths = depthsOf(graph);
     const rows = new Map<number, number>();
     for (const [id, node] of Object.entries(graph.nodes)) {
-      const column = depthOf(id, new Set());
+      const column = depths.get(id) ?? 0;
       const row = rows.get(column) ?? 0;
       rows.set(column, row + 1);
       const name = joinPath(path, id);
       const top = path.length > 0 ? BODY_TOP : 0;
       const left = path.length > 0 ? BODY_MARGIN : 0;
-      places[name] = doc.layout?.[name] ?? {
+      places[name] = at(doc.layout, name) ?? {
         x: left + column * (NODE_WIDTH + 72),
         y: top + row * (NODE_HEIGHT + 48),
         ...(isGraph(node.config?.["body"]) ? { open: true } : {}),
@@ -113,4 +102,44 @@ export function roughPlaces(doc: WorkflowDoc): Record<string, Place> {
   };
   place(doc, []);
   return places;
+}
+
+/** How many edges lie at most between an entry and each node; what stands in a circle counts from where it is entered. */
+export function depthsOf(graph: GraphDoc): Map<string, number> {
+  const depth = new Map<string, number>();
+  const open = new Map<string, number>();
+  const after = new Map<string, string[]>();
+  for (const edge of Object.values(graph.edges ?? {})) {
+    open.set(edge.to, (open.get(edge.to) ?? 0) + 1);
+    after.set(edge.from, [...(after.get(edge.from) ?? []), edge.to]);
+  }
+  const ready = Object.keys(graph.nodes).filter((id) => !open.has(id));
+  for (const id of ready) {
+    for (const next of after.get(id) ?? []) {
+      depth.set(next, Math.max(depth.get(next) ?? 0, (depth.get(id) ?? 0) + 1));
+      const left = (open.get(next) ?? 1) - 1;
+      open.set(next, left);
+      if (left === 0) ready.push(next);
+    }
+  }
+  return depth;
+}
+
+const PLACED = new WeakMap<WorkflowDoc, Readonly<Record<string, Place>>>();
+
+/** Where every node stands: as the document says, roughly for those of which it says nothing. */
+export function placesOf(doc: WorkflowDoc): Readonly<Record<string, Place>> {
+  const known = PLACED.get(doc);
+  if (known !== undefined) return known;
+  const places = isPlaced(doc) ? (doc.layout ?? {}) : roughPlaces(doc);
+  PLACED.set(doc, places);
+  return places;
+}
+
+/** Whether the document has places for all of its nodes, so that nothing has to be laid out. */
+export function isPlaced(doc: WorkflowDoc): boolean {
+  for (const [path, graph] of graphs(doc)) {
+    for (const id of Object.keys(graph.nodes)) if (at(doc.layout, joinPath(path, id)) === undefined) return false;
+  }
+  return true;
 }

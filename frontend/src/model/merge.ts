@@ -2,7 +2,7 @@
 //
 // Objects are merged key by key. Lists and plain values are taken whole: nobody knows which items of a list belong together.
 
-import { type Json, type JsonObject, same } from "./document";
+import { at as own, type Json, type JsonObject, omit, record, same } from "./document";
 
 export interface Conflict {
   /** JSON Pointer (RFC 6901). */
@@ -37,20 +37,16 @@ function mergedAt(
   if (same(mine, theirs) || same(base, theirs)) return mine;
   if (same(base, mine)) return theirs;
   if (isObject(mine) && isObject(theirs) && (isObject(base) || base === undefined)) {
-    const result: JsonObject = {};
+    const result: JsonObject = record();
     for (const key of new Set([...Object.keys(mine), ...Object.keys(theirs), ...Object.keys(base ?? {})])) {
       const at = `${pointer}/${key.replaceAll("~", "~0").replaceAll("/", "~1")}`;
-      const value = mergedAt(at, base?.[key], own(mine, key), own(theirs, key), conflicts);
+      const value = mergedAt(at, own(base, key), own(mine, key), own(theirs, key), conflicts);
       if (value !== undefined) result[key] = value;
     }
     return result;
   }
   if (!UNDISPUTED.test(pointer)) conflicts.push({ pointer, base, mine, theirs });
   return mine;
-}
-
-function own(value: JsonObject, key: string): Json | undefined {
-  return Object.hasOwn(value, key) ? value[key] : undefined;
 }
 
 function isObject(value: Json | undefined): value is JsonObject {
@@ -70,9 +66,8 @@ function withValue(root: Json, pointer: string, value: Json | undefined): Json {
     const key = parts[index];
     if (key === undefined) return value ?? null;
     if (!isObject(at)) return at;
-    const { [key]: now, ...rest } = at;
-    if (index === parts.length - 1) return value === undefined ? rest : { ...at, [key]: value };
-    return { ...at, [key]: set(now ?? null, index + 1) };
+    if (index < parts.length - 1) return { ...at, [key]: set(own(at, key) ?? null, index + 1) };
+    return value === undefined ? omit(at, [key]) : { ...at, [key]: value };
   };
   return set(root, 0);
 }

@@ -1,6 +1,6 @@
 // What an expression at a place may use, with values of the last run where there are any: for completion and previews.
 
-import { graphAt, type Json, joinPath, nodeAt, splitPath, type WorkflowDoc } from "./document";
+import { at, graphAt, type Json, joinPath, nodeAt, record, splitPath, type WorkflowDoc } from "./document";
 
 export interface Scope {
   /** Values by name: `inputs`, `nodes`, `run`, and `item`, `index`, `iteration`, `last` or `output` where they are in scope. */
@@ -22,7 +22,7 @@ export function scopeOf(doc: WorkflowDoc, name: string, data: Data, withOutput =
     inputs: data.inputs ?? exampleOf(doc.inputs),
     run: { id: "00000000-0000-0000-0000-000000000000", started_at: "2026-01-01T00:00:00Z", attempt: 1 },
   };
-  const known: Record<string, Json> = {};
+  const known = record<Json>();
   const names: string[] = [];
   for (let depth = 0; depth <= path.length; depth++) {
     const here = path.slice(0, depth);
@@ -31,17 +31,17 @@ export function scopeOf(doc: WorkflowDoc, name: string, data: Data, withOutput =
     for (const one of upstream(graph?.edges ?? {}, before)) {
       names.push(one);
       const full = joinPath(here, one);
-      const value = Object.hasOwn(data.pins, full) ? data.pins[full] : data.outputs[full];
+      const value = at(data.pins, full) ?? at(data.outputs, full);
       if (value !== undefined) known[one] = value;
     }
     if (depth < path.length) {
       const owner = nodeAt(doc, path.slice(0, depth + 1).join("/"));
-      if (owner?.type === "map") Object.assign(values, { item: data.outputs[`${path.slice(0, depth + 1).join("/")}#item`] ?? null, index: 0 });
+      if (owner?.type === "map") Object.assign(values, { item: at(data.outputs, `${path.slice(0, depth + 1).join("/")}#item`) ?? null, index: 0 });
       if (owner?.type === "loop") Object.assign(values, { iteration: 0, last: null });
     }
   }
   values["nodes"] = known;
-  if (withOutput) values["output"] = data.pins[name] ?? data.outputs[name] ?? null;
+  if (withOutput) values["output"] = at(data.pins, name) ?? at(data.outputs, name) ?? null;
   return { values, nodes: names };
 }
 
@@ -75,56 +75,87 @@ export function exampleOf(schema: Json | undefined): Json {
   return kinds[String(one["type"] ?? "object")] ?? {};
 }
 
-const FUNCTIONS = [
-  "size", "string", "int", "double", "bool", "has", "range", "json.parse", "json.encode", "duration", "timestamp",
-];
-const METHODS = [
-  "contains", "startsWith", "endsWith", "matches", "split", "join", "trim", "replace", "lower", "upper", "filter", "map",
-  "all", "exists", "sum", "min", "max", "sort", "distinct", "flatten", "pluck", "countBy", "groupBy", "keys", "values",
-  "merge", "round", "size",
-];
+/** What an expression may call, as the server lists it; `on` is the CEL type before the dot, null where nothing is. */
+export interface Callable {
+  name: string;
+  signature: string;
+  help: string;
+  example: string;
+  result: Json;
+  on: string | null;
+}
 
 export interface Completion {
   label: string;
   detail?: string;
+  info?: string;
   kind: "variable" | "property" | "function";
+  /** What is written in the place of the word, when it is not the label; with `overDot` also over the dot before it. */
+  text?: string;
+  overDot?: boolean;
 }
 
+const PLAIN = /^[A-Za-z_]\w*$/;
+
 /** What may stand at the end of `before`, the expression up to the cursor, and where the word begins. */
-export function completionsAt(before: string, scope: Scope): { from: number; options: Completion[] } {
-  const chain = /(?:[A-Za-z_]\w*)(?:\.\w*|\["[^"]*"\]|\[\d+\])*$/.exec(before)?.[0] ?? "";
-  const parts = chain.split(".");
-  const word = parts[parts.length - 1] ?? "";
+export function completionsAt(before: string, scope: Scope, callables: readonly Callable[]): { from: number; options: Completion[] } {
+  const word = /\w*$/.exec(before)![0];
   const from = before.length - word.length;
-  if (parts.length === 1) {
+  const lead = before.slice(0, from);
+  if (!lead.endsWith(".")) {
     const roots = Object.keys(scope.values).map((name): Completion => ({ label: name, kind: "variable", detail: shown(scope.values[name]) }));
-    return { from, options: [...roots, ...FUNCTIONS.map((label): Completion => ({ label, kind: "function" }))] };
+    return { from, options: [...roots, ...callables.filter((one) => one.on === null).map(called)] };
   }
-  const owner = resolve(parts.slice(0, -1).join("."), scope.values);
+  const chain = /(?:[A-Za-z_]\w*)(?:\.\w+|\["[^"]*"\]|\[\d+\])*$/.exec(lead.slice(0, -1))?.[0] ?? "";
+  const spaced = callables.filter((one) => one.on === null && chain !== "" && one.name.startsWith(`${chain}.`));
+  if (spaced.length > 0) {
+    return { from, options: spaced.map((one) => called({ ...one, name: one.name.slice(chain.length + 1), signature: one.signature.slice(chain.length + 1) })) };
+  }
+  const owner = chain === "" ? undefined : resolve(chain, scope.values);
   const options: Completion[] = [];
-  if (owner !== null && typeof owner === "object" && !Array.isArray(owner)) {
-    for (const [key, value] of Object.entries(owner)) {
-      if (/^[A-Za-z_]\w*$/.test(key)) options.push({ label: key, kind: "property", detail: shown(value) });
-    }
+  const keys = new Set(isRecord(owner) ? Object.keys(owner) : []);
+  if (chain === "nodes") for (const name of scope.nodes) keys.add(name);
+  for (const key of keys) {
+    const detail = isRecord(owner) ? shown(at(owner, key)) : "";
+    const quoted = PLAIN.test(key) ? {} : { text: `[${JSON.stringify(key)}]`, overDot: true };
+    options.push({ label: key, kind: "property", ...(detail === "" ? {} : { detail }), ...quoted });
   }
-  if (parts.length === 2 && parts[0] === "nodes") {
-    for (const name of scope.nodes) if (!options.some((one) => one.label === name)) options.push({ label: name, kind: "property" });
-  }
-  if (parts[0] !== "nodes" || parts.length > 2) {
-    for (const label of METHODS) options.push({ label, kind: "function" });
+  if (chain !== "nodes") {
+    const kind = owner === undefined ? null : kindOf(owner);
+    options.push(...callables.filter((one) => one.on !== null && (kind === null || one.on === kind || one.on === "dyn")).map(called));
   }
   return { from, options };
 }
 
+function called(one: Callable): Completion {
+  return {
+    label: one.name,
+    kind: "function",
+    detail: one.signature.slice(one.name.length),
+    info: `${one.help}\n${one.example} → ${JSON.stringify(one.result)}`,
+    text: `${one.name}(`,
+  };
+}
+
+function isRecord(value: Json | undefined): value is { [key: string]: Json } {
+  return value !== null && typeof value === "object" && !Array.isArray(value);
+}
+
+function kindOf(value: Json): string {
+  if (Array.isArray(value)) return "list";
+  if (typeof value === "number") return Number.isInteger(value) ? "int" : "double";
+  return isRecord(value) ? "map" : typeof value;
+}
+
 function resolve(chain: string, values: Json): Json | undefined {
-  let at: Json | undefined = values;
+  let here: Json | undefined = values;
   for (const step of chain.matchAll(/(\w+)|\["([^"]*)"\]/g)) {
     const key = step[1] ?? step[2] ?? "";
-    if (Array.isArray(at)) at = at[Number(key)];
-    else if (at !== null && typeof at === "object") at = Object.hasOwn(at, key) ? at[key] : undefined;
+    if (Array.isArray(here)) here = here[Number(key)];
+    else if (isRecord(here)) here = at(here, key);
     else return undefined;
   }
-  return at;
+  return here;
 }
 
 function shown(value: Json | undefined): string {

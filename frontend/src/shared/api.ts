@@ -1,6 +1,7 @@
 // The same REST API that programs use, with the session of the page's user. Refusals become ApiError.
 
 import type { Json, WorkflowDoc } from "../model/document";
+import type { Callable } from "../model/scope";
 import type { NodeType } from "../model/types";
 
 export interface Problem {
@@ -92,6 +93,7 @@ const at = encodeURIComponent;
 
 export const api = {
   nodeTypes: () => call<{ items: NodeType[] }>("GET", "/node-types").then((page) => page.items),
+  functions: () => call<{ items: Callable[] }>("GET", "/expressions/functions").then((page) => page.items),
   validate: (doc: WorkflowDoc, signal?: AbortSignal) =>
     call<{ valid: boolean; problems: Problem[] }>("POST", "/workflows/validate", { document: doc }, signal),
   draft: (name: string) => call<Draft>("GET", `/workflows/${at(name)}/draft`),
@@ -102,6 +104,11 @@ export const api = {
   versions: (name: string) => call<{ items: VersionInfo[] }>("GET", `/workflows/${at(name)}/versions`).then((p) => p.items),
   version: (name: string, version: string) =>
     call<VersionInfo & { document: WorkflowDoc }>("GET", `/workflows/${at(name)}/versions/${at(version)}`),
+  /** A version by its number, or undefined. */
+  numbered: (name: string, number: number) =>
+    call<{ items: VersionInfo[] }>("GET", `/workflows/${at(name)}/versions?cursor=${number + 1}&limit=1`).then(({ items: [one] }) =>
+      one?.number === number ? one : undefined,
+    ),
   tags: (name: string) => call<{ items: { tag: string; version: string }[] }>("GET", `/workflows/${at(name)}/tags`),
   moveTag: (name: string, tag: string, version: string) =>
     call<unknown>("PUT", `/workflows/${at(name)}/tags/${at(tag)}`, { version }),
@@ -111,7 +118,17 @@ export const api = {
       (page) => page.items.find((run) => !Object.hasOwn(run.labels, "aob.try")) ?? null,
     ),
   run: (id: string) => call<RunView>("GET", `/runs/${id}`),
-  runDocument: (id: string) => call<{ document: WorkflowDoc }>("GET", `/runs/${id}/document`).then((one) => one.document),
+  /** The newest document of a run with its version. */
+  runGraph: (id: string) => call<{ version: string; document: WorkflowDoc }>("GET", `/runs/${at(id)}/document`),
+  /** The nodes of a run that no patch may change, with their state. */
+  started: (id: string) => call<{ nodes: Record<string, string> }>("GET", `/runs/${at(id)}/started`).then((one) => one.nodes),
+  propose: (run: string, body: { operations: readonly Json[]; reason: string; base: string }) =>
+    call<{ id: string; status: string }>("POST", `/runs/${at(run)}/patch`, body),
+  runDocument: (id: string, seq: number | null = null) =>
+    call<{ document: WorkflowDoc }>("GET", `/runs/${id}/document${seq === null ? "" : `?seq=${seq}`}`).then((one) => one.document),
+  /** The document of a run without a patch and with it; null where it fits none. */
+  patched: (patch: string, run?: string) =>
+    call<{ before: WorkflowDoc | null; after: WorkflowDoc | null }>("GET", `/patches/${at(patch)}/documents${run === undefined ? "" : `?run=${at(run)}`}`),
   outputs: (id: string) => call<{ outputs: Record<string, Json> }>("GET", `/runs/${id}/outputs`).then((one) => one.outputs),
   start: (doc: WorkflowDoc | string, inputs: Json, labels: Record<string, string> = {}) =>
     call<RunView>("POST", "/runs", { workflow: doc, inputs, labels }),

@@ -2,7 +2,8 @@
 
 `CHAOS_CLOCK` is a file with the seconds by which the wall clock is wrong. `CHAOS_BUG` names a bug that the harness
 must find: `ack` tells clients "accepted" before the commit; `stale` takes results whose lease was lost;
-`cursor` lets streams go on from the highest seq there is instead of the last one that was sent.
+`cursor` lets streams go on from the highest seq there is instead of the last one that was sent; `types` lets the `test`
+of a patch take `true` for 1.
 """
 
 from __future__ import annotations
@@ -78,9 +79,16 @@ def _plant_cursor() -> None:
     stream.Feed.floor = property(lambda self: 0, lambda self, value: None)
 
 
+def _plant_types() -> None:
+    import jsonpatch
+
+    jsonpatch._json_equal = lambda stored, tested: stored == tested
+
+
 def _setup_with_bug(*arguments: Any, **options: Any) -> None:
     _setup(*arguments, **options)
-    {"ack": _plant_ack, "stale": _plant_stale, "cursor": _plant_cursor}[os.environ["CHAOS_BUG"]]()
+    plant = {"ack": _plant_ack, "stale": _plant_stale, "cursor": _plant_cursor, "types": _plant_types}
+    plant[os.environ["CHAOS_BUG"]]()
 
 
 class _Clock:

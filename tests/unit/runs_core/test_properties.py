@@ -17,7 +17,9 @@ SLOW = settings(max_examples=60, deadline=None, suppress_health_check=[HealthChe
 
 @st.composite
 def nodes(draw: st.DrawFn, depth: int) -> dict[str, Any]:
-    kinds = ["transform", "http", "http", "broken", "delay", "switch"] + (["map", "loop"] if depth < 2 else [])
+    kinds = ["transform", "http", "http", "broken", "delay", "switch", "approval"] + (
+        ["map", "loop"] if depth < 2 else []
+    )
     kind = draw(st.sampled_from(kinds))
     node: dict[str, Any]
     if kind == "transform":
@@ -34,6 +36,10 @@ def nodes(draw: st.DrawFn, depth: int) -> dict[str, Any]:
         node = {"type": "delay", "config": {"for": "1s"}}
     elif kind == "switch":
         node = {"type": "switch", "config": {"cases": [{"name": "low", "when": "inputs.n < 5"}]}}
+    elif kind == "approval":
+        # Nobody answers here; answers are in test_approvals.
+        ending = draw(st.sampled_from(["reject", "timed_out", "escalate", "approve"]))
+        node = {"type": "approval", "config": {"title": "{{ inputs.n }}?", "timeout": "1s", "on_timeout": ending}}
     elif kind == "map":
         body = draw(graphs(depth + 1))
         config = {"items": f"range({draw(st.integers(0, 4))})", "body": body, "max_concurrency": draw(st.integers(1, 3))}
@@ -56,7 +62,9 @@ def graphs(draw: st.DrawFn, depth: int = 0) -> dict[str, Any]:
         for source in names[:place]:
             if draw(st.booleans()):
                 edge = {"from": source, "to": target}
-                ports = {"switch": ["low", "default"]}.get(made[source]["type"], ["out"])
+                ports = {"switch": ["low", "default"], "approval": ["approved", "rejected", "timed_out"]}.get(
+                    made[source]["type"], ["out"]
+                )
                 if "on_failure" not in made[source]:
                     ports = [*ports, "error"]
                 edge["port"] = draw(st.sampled_from(ports))
@@ -139,7 +147,7 @@ def test_a_patch_in_the_middle_keeps_the_log_exact(
         added = {f"new_{name}": node for name, node in more["nodes"].items() if "body" not in node["config"]}
         last = sorted(graph["nodes"])[-1]
         edges = {f"{last}-{name}": {"from": last, "to": name} for name in added}
-        if graph["nodes"][last]["type"] == "switch":
+        if graph["nodes"][last]["type"] in ("switch", "approval"):
             edges = {}
         for node in added.values():
             node.pop("join", None)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import hmac
 import json
 import time
 from collections.abc import AsyncIterator
 from ipaddress import ip_address
 from typing import Any
+from urllib.parse import quote, unquote
 
 import pytest
 
@@ -269,6 +272,60 @@ def test_kinds_of_authentication() -> None:
     assert b"client_credentials" in token["body"] and granted["headers"]["authorization"] == "Bearer tok"
 
 
+def aws_signature(request: dict[str, Any], secret: str) -> str:
+    """The signature that S3 would compute from what it received (AWS General Reference, Signature Version 4)."""
+    headers = request["headers"]
+    credential, signed, _ = (part.split("=", 1)[1] for part in headers["authorization"].split(" ", 1)[1].split(", "))
+    path, _, query = request["path"].partition("?")
+    pairs = sorted(part if "=" in part else f"{part}=" for part in query.split("&") if part)
+    canonical = [request["method"], quote(unquote(path), safe="/"), "&".join(pairs)]
+    canonical += [*(f"{name}:{headers[name].strip()}" for name in signed.split(";")), "", signed]
+    canonical.append(hashlib.sha256(request["body"]).hexdigest())
+    scope = credential.split("/", 1)[1]
+    hashed = hashlib.sha256("\n".join(canonical).encode()).hexdigest()
+    key = f"AWS4{secret}".encode()
+    for part in scope.split("/"):
+        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+    text = "\n".join(["AWS4-HMAC-SHA256", headers["x-amz-date"], scope, hashed])
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+
+
+@pytest.mark.parametrize("path", ["/bucket/a.csv", "/bucket/a b(1)+ü.csv", "/b/x?list-type=2&prefix=a%20b%2Fc&acl"])
+def test_a_blob_is_uploaded_with_a_signature_that_s3_would_compute(path: str) -> None:
+    BLOBS.kept["sha256:signed"] = b"a,b\n1,2\n"
+    auth = {"type": "aws", "access_key": "AK", "secret_key": "s3cr3t", "region": "eu-central-1", "session_token": "tok"}
+    reference = {"blob": "sha256:signed", "bytes": 8, "media_type": "text/csv"}
+    with HttpServer() as server:
+        call({"method": "PUT", "url": server.url + path, "body": reference, "auth": auth})
+        [request] = server.requests
+    headers = request["headers"]
+    assert request["body"] == b"a,b\n1,2\n" and headers["content-length"] == "8"
+    assert headers["content-type"] == "text/csv" and headers["x-amz-security-token"] == "tok"
+    assert headers["authorization"].startswith("AWS4-HMAC-SHA256 Credential=AK/") and "/s3/aws4_request" in str(headers)
+    assert headers["authorization"].endswith("Signature=" + aws_signature(request, "s3cr3t"))
+    assert "s3cr3t" not in str(headers)
+
+
+def test_signed_requests_are_bounded_and_leave_their_credentials_at_their_origin(monkeypatch: Any) -> None:
+    auth = {"type": "aws", "access_key": "AK", "secret_key": "s", "region": "r", "session_token": "tok"}
+    with HttpServer() as server, HttpServer() as other:
+        server.script = [(307, {"location": other.url}, b"")]
+        call({"method": "PUT", "url": server.url, "body": "x", "auth": auth})
+        assert not {"authorization", "x-amz-security-token"} & other.requests[0]["headers"].keys()
+        monkeypatch.setattr(http, "MAX_SIGNED", 3)
+        BLOBS.kept["sha256:signed"] = b"four"
+        for config, code in (
+            ({"body": {"blob": "sha256:signed"}, "auth": auth}, "http_body_too_large"),
+            ({"auth": {**auth, "secret_key": ""}}, "http_auth"),
+            ({"auth": {"type": "aws", "access_key": "AK"}}, "http_auth"),
+            ({"auth": {**auth, "access_key": "a\r\nX: 1"}}, "http_auth"),
+        ):
+            with pytest.raises(TaskError) as refused:
+                call({"method": "PUT", "url": server.url, **config})
+            assert refused.value.code == code
+        assert len(server.requests) == 1
+
+
 def test_pages_are_followed_and_a_circle_ends() -> None:
     def page(body: Any, **headers: str) -> Any:
         return (200, {"content-type": "application/json", **headers}, json.dumps(body).encode())
@@ -311,3 +368,14 @@ def test_an_attempt_sends_its_request_once_even_when_a_kept_connection_breaks(me
 
     asyncio.run(run())
     assert len(seen) == 2
+
+
+def test_a_node_that_an_agent_brought_stays_within_its_hosts_on_every_hop() -> None:
+    with HttpServer() as server, HttpServer() as other:
+        mine, theirs = (one.url.removeprefix("http://") for one in (server, other))
+        server.script = [(302, {"location": other.url}, b"")]
+        with pytest.raises(TaskError) as caught:
+            call({"method": "GET", "url": server.url}, hosts=[mine])
+        assert caught.value.code == "capability_missing" and other.requests == []
+        server.script = [(302, {"location": other.url}, b"")]
+        assert call({"method": "GET", "url": server.url}, hosts=[mine, theirs])["status"] == 200

@@ -99,3 +99,22 @@ def test_limits_are_named() -> None:
 def test_no_value_makes_validation_fail_in_another_way(value: Any) -> None:
     assert validate(value)
     assert isinstance(validate({"name": "w", "nodes": {"a": value}, "edges": {"e": value}, "output": value}), list)
+
+
+@pytest.mark.parametrize(
+    ("config", "message", "hint"),
+    [
+        ({"method": "GET", "url": ""}, "`url` is empty.", "Give it a value."),
+        ({"method": "GET"}, "`url` is missing.", "Give it a value."),
+        ({"method": "GET", "url": "x", "uri": 1}, "`uri` is not known here.", "Is it misspelt?"),
+        ({"method": "GET", "url": 7}, "7 is not text.", None),
+    ],
+)
+def test_faults_of_the_schema_are_told_in_plain_words(config: Any, message: str, hint: str | None) -> None:
+    problems = validate({"name": "w", "nodes": {"a": {"type": "http", "config": config}}})
+    assert (message, hint) in [(problem.message, problem.hint) for problem in problems]
+
+
+def test_a_name_that_none_may_have_is_told_where_it_stands() -> None:
+    assert problems({"a/b": T, "": T}) == {("/nodes/a~1b", "schema_pattern"), ("/nodes/", "schema_pattern")}
+    assert ("/edges/", "schema_pattern") in problems({"a": T, "b": T}, {"": {"from": "a", "to": "b"}})

@@ -1,0 +1,1 @@
+"""Server-rendered pages; htmx replaces the parts that change. Every change goes through the services."""

@@ -1,0 +1,526 @@
+"""The doors of the agent plane: a runner claims agents' tasks, records each step before and after it, and finishes them.
+
+A runner has no database and is trusted with nothing but its leases: every call names a task with its fencing token, and
+every right is checked here again (hazards L1, L4). What one step may use is reserved when it begins.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from django.conf import settings
+
+from runs import db, dispatch, patches, queries, services, wake
+from runs.blobs import fetch
+from runs.core import agents as rules
+from runs.core import paths
+from runs.core.agents import MICRODOLLARS, StepRefused
+from runs.core.events import Fact
+from runs.core.limits import grant_of_agent
+from runs.core.scope import variables
+from runs.core.values import Values, get, put
+from runs.holding import Held, hold
+from runs.irs import ir_of
+from runs.leases import Finished, Leased
+from runs.patches import Proposal
+from workflows.core.errors import AobError
+from workflows.core.grants import Author
+from workflows.core.ir import GraphIR, NodeIR, WorkflowIR
+from workflows.core.strictjson import encode
+from workflows.core.templates import Template
+from workflows.nodes.agent import TEXTS, consent_of, grant_of, granted_as, needs_consent
+from workflows.nodes.registry import node_types
+from workflows.services import document_of
+
+PLANE = "agent"
+MAX_CLAIMED = 100
+SCRIPTED = "scripted"
+"""The provider that is a script and no language model."""
+
+MAX_STEP_BYTES = 16 * 1024 * 1024
+MAX_LINE, MAX_LINES = 500, 30
+"""So much of a call is told in words; all of it stands beside them."""
+
+STEPS = ("AgentStepStarted", "AgentStepEnded")
+OUTSIDE = frozenset({"effect", "agent"})
+OUTSIDE_TYPES = frozenset({"signal", "subworkflow"})
+"""Nodes whose output comes from outside AOB, or may hold what does."""
+
+
+class Lease(msgspec.Struct, frozen=True):
+    """What a runner shows for a task: its number, the fencing token, the run, the node path and the attempt."""
+
+    task: int
+    token: int
+    run: str
+    node: str
+    attempt: int
+
+
+def stop_all(*, by: str, reason: str = "") -> None:
+    """Lets no agent begin another step until `start_all`; their runs wait, and nothing is lost (hazard L10)."""
+    with db.transaction() as cursor:
+        cursor.execute(
+            "INSERT INTO agent_switch (id, by, reason) VALUES (1, %s, %s) ON CONFLICT DO NOTHING", [by, reason[:2000]]
+        )
+
+
+def start_all() -> None:
+    """Lets agents go on."""
+    with db.transaction() as cursor:
+        cursor.execute("DELETE FROM agent_switch")
+
+
+def stopped() -> dict[str, Any] | None:
+    """Who stopped all agents, when and why; None while they work."""
+    with db.statement() as cursor:
+        row = cursor.execute("SELECT by, reason, at FROM agent_switch").fetchone()
+    return None if row is None else {"by": row[0], "reason": row[1], "at": row[2].isoformat()}
+
+
+def claim(runner: str, slots: int) -> list[dict[str, Any]]:
+    """Leases up to `slots` agent tasks to a runner, each with all that it needs to begin or to go on."""
+    if stopped():
+        return []
+    types = sorted(name for name, one in node_types().items() if one.is_task and one.plane == PLANE)
+    leased = dispatch.lease(worker=f"agent:{runner}"[:200], plane=PLANE, types=types, limit=min(slots, MAX_CLAIMED))
+    return [_told(task) for task in leased]
+
+
+def renew(leases: Sequence[Lease]) -> list[int]:
+    """Heartbeat: the numbers of the tasks whose leases still hold."""
+    tasks = [Leased(one.task, one.run, one.node, one.attempt, "", PLANE, 1, 0, None, one.token) for one in leases]
+    return sorted(dispatch.renew(tasks))
+
+
+def begin(lease: Lease, step: dict[str, Any]) -> None:
+    """Records that a step begins; whatever it does comes after. Raises StepRefused."""
+    with hold(lease.run) as held:
+        _require(held, lease)
+        reserved = _amounts(step["what"].get("reserved", {}))
+        data = {"attempt": lease.attempt, "step": step["number"], "kind": step["kind"]}
+        if rules.is_known(held.state, lease.node, data, open_=True):
+            return
+        if reserved:
+            data["reserved"] = reserved
+        rules.check_step(held.state, ir_of, lease.node, data)
+        if held.cursor.execute("SELECT 1 FROM agent_switch").fetchone():
+            raise StepRefused("agents_stopped", "All agents are stopped by the operator.", hint="`aob agents start`")
+        if step["kind"] == "model":
+            _reserve(held, reserved)
+            _say_what_is_unpriced(held, lease.node, step["what"], data)
+        held.append("AgentStepStarted", put(data, "what", _store(held, step["what"])), lease.node)
+
+
+def end(lease: Lease, step: dict[str, Any]) -> None:
+    """Records how a step ended, and what it used. Raises StepRefused."""
+    outcome = step["outcome"]
+    with hold(lease.run) as held:
+        _require(held, lease)
+        data: dict[str, Any] = {"attempt": lease.attempt, "step": step["number"], "kind": step["kind"]}
+        if rules.is_known(held.state, lease.node, data, open_=False):
+            return
+        rules.check_end(held.state, lease.node, data)
+        agent = held.state.active[lease.node].agent
+        assert agent is not None
+        usage = outcome.get("usage", {})
+        used = _amounts(
+            {"tokens": usage.get("input_tokens", 0) + usage.get("output_tokens", 0), "cost": outcome.get("cost")}
+        )
+        if used:
+            data["used"] = used
+        if outcome.get("outside"):
+            data["outside"] = True
+        _spend(
+            held,
+            used.get("tokens", 0) - agent.reserved_tokens,
+            used.get("cost", 0) - agent.reserved_cost,
+            is_limited=False,
+        )
+        held.append("AgentStepEnded", put(data, "outcome", _store(held, outcome)), lease.node)
+
+
+def finish(lease: Lease, *, output: Any = None, error: dict[str, Any] | None = None, jitter: float = 1.0) -> bool:
+    """Records an agent's result under its lease; False when its run went on without it."""
+    values = Values(fetch)
+    answer: dict[str, Any] = {"attempt": lease.attempt, "worker": "agent"}
+    kind = "TaskCompleted"
+    try:
+        if error is None:
+            limit = settings.AOB_MAX_VALUE_BYTES
+            put(answer, "output", values.store(output, max_bytes=limit, what=f"The output of node {lease.node!r}"))
+    except AobError as refused:
+        error = {**refused.as_dict(), "transient": False}
+    if error is not None:
+        kind = "TaskFailed"
+        answer |= {"error": error, "jitter": jitter}
+    task = Leased(lease.task, lease.run, lease.node, lease.attempt, "", PLANE, 1, 0, None, lease.token)
+    fact = Fact(kind, lease.node, answer)
+    return services.advancer().runs([lease.run], [Finished(task, fact, values.new)]).runs > 0
+
+
+def document(lease: Lease) -> dict[str, Any]:
+    """The run's document now, for an agent that looks at its own graph."""
+    with hold(lease.run) as held:
+        _require(held, lease)
+        version = held.state.version
+    return {"version": version, "document": document_of(version)}
+
+
+def patch(lease: Lease, key: str, operations: Any, reason: str) -> dict[str, Any]:
+    """Proposes a patch in the agent's name, with its grant and mode. Raises as `patches.propose` does, StepRefused."""
+    with hold(lease.run) as held:
+        _require(held, lease)
+        grant = grant_of_agent(held.state, ir_of, lease.node)
+        config = rules.node_of(held.state, ir_of, lease.node).config.literal
+        read, outside = _read(held, lease)
+    mode = config.get("patches", "off")
+    if mode == "off":
+        raise StepRefused("capability_missing", "This agent may not change the graph.", hint="See `patches` of its node.")
+    return patches.propose(
+        lease.run,
+        Proposal(
+            operations=operations,
+            reason=reason,
+            author=Author("agent", lease.node, lease.run),
+            read=read,
+            outside=outside,
+            grant=grant,
+            mode=mode,
+            key=f"{lease.node}:{key}",
+        ),
+    )
+
+
+def blob(lease: Lease, name: str) -> bytes:
+    """The bytes of a blob that this run's log names; of others not even whether they exist (hazard S6)."""
+    with hold(lease.run) as held:
+        _require(held, lease)
+        row = held.cursor.execute("SELECT 1 FROM blob_use WHERE run_id = %s AND hash = %s", [lease.run, name]).fetchone()
+    if row is None:
+        raise AobError("blob_unknown", f"This run has no blob {name[:80]!r}.")
+    return fetch(name)
+
+
+def start_workflow(lease: Lease, key: str, workflow: str, inputs: Any, consent: str | None = None) -> str:
+    """Starts a workflow that the agent has as a tool, once for the same key; gives the run's id.
+
+    The agents of such a run are none of this run's, so it may have none of its own. Where people allow the call first,
+    `consent` is the key under which they were asked.
+    """
+    with hold(lease.run) as held:
+        _require(held, lease)
+        grant = grant_of(rules.node_of(held.state, ir_of, lease.node).config.literal)
+    tool = next((one for one in grant["tools"] if one["type"] == "workflow" and one["name"] == workflow), None)
+    if tool is None:
+        raise StepRefused("capability_missing", f"The workflow {workflow[:100]!r} is no tool of this agent.")
+    name = granted_as(tool)
+    if needs_consent(grant["consent"], name) and not _is_allowed(lease, consent, name, {"inputs": inputs}):
+        raise StepRefused("capability_missing", f"Nobody has allowed this call of {name!r}.")
+    request = services.StartRequest(
+        workflow,
+        inputs,
+        labels={"agent": _label(lease)},
+        key=f"{lease.run}:{lease.node}:{key}",
+        max_agents=0,
+    )
+    return services.start(request).id
+
+
+def ask(lease: Lease, key: str, question: str, form: dict[str, Any] | None) -> str:
+    """Asks people in an agent's name, once for the same key; gives the id of the run that waits for the answer.
+
+    It is a run of its own with one approval, so a question has a ticket like any other, and outlives the runner.
+    Raises StepRefused where the agent may not ask, DocumentInvalid for a form that is none.
+    """
+    with hold(lease.run) as held:
+        _require(held, lease)
+        tools = grant_of(rules.node_of(held.state, ir_of, lease.node).config.literal)["tools"]
+    tool = next((one for one in tools if one["type"] == "ask_human"), None)
+    if tool is None:
+        raise StepRefused("capability_missing", "This agent may not ask people.", hint="See `tools` of its node.")
+    config: dict[str, Any] = {
+        "title": "{{ inputs.question }}",
+        "body": "The agent `{{ inputs.agent }}` of run `{{ inputs.run }}` asks:\n\n{{ inputs.question }}",
+    }
+    if tool.get("assignees"):
+        config["assignees"] = tool["assignees"]
+    if form is not None:
+        config["form"] = form
+    request = services.StartRequest(
+        {"name": "agent-question", "nodes": {"ask": {"type": "approval", "config": config}}},
+        {"question": question, "agent": lease.node, "run": lease.run},
+        labels={"agent": _label(lease)},
+        key=f"{lease.run}:{lease.node}:{key}",
+        max_agents=0,
+    )
+    return services.start(request).id
+
+
+def ask_consent(lease: Lease, key: str, tool: str, arguments: dict[str, Any]) -> str:
+    """Asks people whether an agent may make a call, once for the same key; gives the id of the run that waits for it.
+
+    What they see of the call is data, under words of ours (hazard L8). Raises StepRefused where nobody is to be asked.
+    """
+    with hold(lease.run) as held:
+        _require(held, lease)
+        literal = rules.node_of(held.state, ir_of, lease.node).config.literal
+    if not needs_consent(consent_of(literal), tool):
+        raise StepRefused("capability_missing", f"Calls of {tool[:100]!r} need no consent.", hint="See `consent`.")
+    if tool.startswith("workflow:"):
+        arguments = {"inputs": {}, **arguments}
+    config: dict[str, Any] = {
+        "title": "May an agent use {{ inputs.call.tool }}?",
+        "body": "The agent `{{ inputs.agent }}` of run `{{ inputs.run }}` wants to make this call. Its arguments were "
+        "written by a language model:\n\n```\n{{ inputs.shown }}\n```",
+        "values": "{{ inputs.call }}",
+    }
+    if literal.get("consent_from"):
+        config["assignees"] = literal["consent_from"]
+    document = {
+        "name": "agent-consent",
+        "nodes": {
+            "consent": {"type": "approval", "config": config},
+            "call": {"type": "transform", "title": "The agent makes the call", "config": {"output": True}},
+            "tell": {"type": "transform", "title": "The agent is told your reason", "config": {"output": True}},
+        },
+        "edges": {
+            "yes": {"from": "consent", "to": "call", "port": "approved"},
+            "no": {"from": "consent", "to": "tell", "port": "rejected"},
+        },
+        "output": {"consent": "{{ nodes.consent }}"},
+    }
+    call = {"tool": tool, "arguments": arguments}
+    request = services.StartRequest(
+        document,
+        {"call": call, "shown": _in_lines(arguments), "agent": lease.node, "run": lease.run},
+        labels={"agent": _label(lease)},
+        key=f"{lease.run}:{lease.node}:{key}",
+        max_agents=0,
+    )
+    return services.start(request).id
+
+
+def _in_lines(arguments: dict[str, Any]) -> str:
+    """Arguments for people, a line each, the short ones first, so that no long one hides where the call goes.
+
+    Each line begins with a quote and has no other line in it, so it stays within its block of code.
+    """
+    lines = [f"{encode(key).decode()}: {encode(value).decode()}" for key, value in arguments.items()]
+    shown = [line if len(line) <= MAX_LINE else f"{line[:MAX_LINE]} …" for line in sorted(lines, key=len)]
+    return "\n".join(shown[:MAX_LINES])
+
+
+def _is_allowed(lease: Lease, key: str | None, tool: str, arguments: dict[str, Any]) -> bool:
+    """Whether people allowed exactly this call: asking again under the key gives the run where they did."""
+    if key is None:
+        return False
+    answer = (queries.run(ask_consent(lease, key, tool, arguments))["output"] or {}).get("consent") or {}
+    return bool(answer.get("answer") == "approve")
+
+
+def started_by(lease: Lease, run_id: str) -> dict[str, Any]:
+    """Status, output and error of a run that this agent started. Raises StepRefused for others."""
+    with hold(lease.run) as held:
+        _require(held, lease)
+    view = queries.run(run_id)
+    if view["labels"].get("agent") != _label(lease):
+        raise StepRefused("capability_missing", "This agent did not start that run.")
+    return {key: view[key] for key in ("status", "output", "error", "ended_at")}
+
+
+def text(lease: Lease, number: int, delta: str) -> None:
+    """Passes on what a model is saying to those who watch the run; nobody depends on it."""
+    wake.text(lease.run, lease.node, number, delta)
+
+
+def _label(lease: Lease) -> str:
+    return f"{lease.run} {lease.node}"[:200]
+
+
+def _told(task: Leased) -> dict[str, Any]:
+    """A claimed task as a runner gets it: its config, what it may, what is left, and the steps of earlier attempts."""
+    assert task.token is not None
+    lease = Lease(task.id, task.token, task.run_id, task.node, task.attempt)
+    values = Values(fetch)
+    with hold(task.run_id) as held:
+        config = values.load(get(task.data, "input") or [{}])
+        budget = rules.left(held.state, ir_of, task.node)
+        node = rules.node_of(held.state, ir_of, task.node)
+        computed = {key: found for key in TEXTS if (found := _computed(held, task.node, node, key, config)) != []}
+        read, outside = _read(held, lease)
+        steps = _steps(held, task.node, values)
+    return {
+        "lease": msgspec.to_builtins(lease),
+        "run": task.run_id,
+        "node": task.node,
+        "attempt": task.attempt,
+        "config": config,
+        "grant": grant_of(node.config.literal),
+        "budget": budget,
+        "computed": computed,
+        "inputs_read": read,
+        "outside": outside,
+        "past": steps,
+        "lease_seconds": settings.AOB_LEASE_SECONDS,
+    }
+
+
+def _computed(held: Held, path: str, node: NodeIR, key: str, config: dict[str, Any]) -> list[list[int]] | None:
+    """Where in a text of the config values of expressions stand, from where to where; None is all of it.
+
+    The text was evaluated when the agent was scheduled; in pieces, on the same outputs, it is the same again. Where it
+    were not, all of it would count as data.
+    """
+    part, text = node.config.parts.get(key), config.get(key)
+    if part is None:
+        return []
+    frame, _ = paths.split(path)
+    try:
+        pieces = part.pieces(variables(held.state, Values(fetch), frame, part)) if isinstance(part, Template) else []
+    except AobError:
+        pieces = []
+    if "".join(piece for _, piece in pieces) != text:
+        return None
+    spans, place = [], 0
+    for is_computed, piece in pieces:
+        if is_computed:
+            spans.append([place, place + len(piece)])
+        place += len(piece)
+    return spans
+
+
+def _steps(held: Held, node: str, values: Values) -> list[dict[str, Any]]:
+    """The recorded steps of an agent, in order; a step that began more than once is told as it began last."""
+    held.cursor.execute(
+        "SELECT type, data FROM run_event WHERE run_id = %s AND node = %s AND type = ANY(%s) ORDER BY seq",
+        [held.state.run_id, node, list(STEPS)],
+    )
+    steps: dict[int, dict[str, Any]] = {}
+    for kind, data in held.cursor.fetchall():
+        if kind == STEPS[0]:
+            what = values.load(get(data, "what") or [{}])
+            steps[data["step"]] = {"number": data["step"], "kind": data["kind"], "what": what, "outcome": None}
+        else:
+            steps[data["step"]]["outcome"] = values.load(get(data, "outcome") or [{}])
+    return [steps[number] for number in sorted(steps)]
+
+
+def _require(held: Held, lease: Lease) -> None:
+    """Raises StepRefused when the lease no longer holds, or is for something else than it says."""
+    row = held.cursor.execute(
+        "SELECT 1 FROM task WHERE id = %s AND lease_token = %s AND run_id = %s AND node = %s AND attempt = %s"
+        " AND lease_until > clock_timestamp()",
+        [lease.task, lease.token, lease.run, lease.node, lease.attempt],
+    ).fetchone()
+    if row is None:
+        raise StepRefused("agent_stopped", "The lease on this task is over.")
+    rules.live(held.state, lease.node, lease.attempt)
+
+
+def _store(held: Held, value: Any) -> Any:
+    return held.values.store(value, max_bytes=MAX_STEP_BYTES, what="What the step says")
+
+
+def _amounts(told: dict[str, Any]) -> dict[str, int]:
+    """Tokens, and cost in millionths of a dollar; only what is more than nothing."""
+    found = {"tokens": int(told.get("tokens") or 0), "cost": round((told.get("cost") or 0) * MICRODOLLARS)}
+    return {key: amount for key, amount in found.items() if amount > 0}
+
+
+def _reserve(held: Held, reserved: dict[str, int]) -> None:
+    _spend(held, reserved.get("tokens", 0), reserved.get("cost", 0), is_limited=True)
+
+
+def _spend(held: Held, tokens: int, cost: int, *, is_limited: bool) -> None:
+    """Counts into today's sums of the workflow and of all. Raises StepRefused beyond a limit of the day."""
+    ir = ir_of(held.state.base or held.state.version)
+    of_workflow = ir.agent_limits
+    limits = (
+        ("", settings.AOB_AGENT_DAILY_TOKENS, settings.AOB_AGENT_DAILY_COST, "AOB_AGENT_DAILY_{}"),
+        (ir.name, of_workflow.get("daily_tokens"), of_workflow.get("daily_cost"), "limits.agents.daily_{}"),
+    )
+    for workflow, max_tokens, max_cost, place in limits:
+        row = held.cursor.execute(db.sql("spend"), {"workflow": workflow, "tokens": tokens, "cost": cost}).fetchone()
+        assert row is not None
+        for what, used, limit in (
+            ("tokens", row[0], max_tokens),
+            ("cost", row[1], None if max_cost is None else round(max_cost * MICRODOLLARS)),
+        ):
+            if is_limited and limit is not None and used > limit:
+                setting = place.format(what if workflow else what.upper())
+                raise StepRefused(
+                    "budget_exhausted",
+                    f"The next call would go beyond today's limit of {what} of " + (workflow or "this AOB") + ".",
+                    hint=f"Raise {setting}, or wait until tomorrow (UTC).",
+                )
+
+
+def _say_what_is_unpriced(held: Held, node: str, what: dict[str, Any], data: dict[str, Any]) -> None:
+    """A line in the log, once for each model of an agent, that budgets of money do not bound it."""
+    model = str(what.get("model"))[:300]
+    if (what.get("reserved") or {}).get("cost") is not None:
+        return
+    if model.startswith(f"{SCRIPTED}:"):
+        line = {"level": "info", "message": f"{model} is a script, no language model; it costs nothing."}
+    else:
+        message = f"The price of {model} is not known: only its tokens are counted, and no budget of money bounds it."
+        line = {"level": "warning", "message": f"{message} AOB_LLM_PRICES names a file of prices."}
+    held.cursor.execute(
+        "SELECT 1 FROM run_event WHERE run_id = %s AND node = %s AND type = %s AND data->'log'->>'message' = %s LIMIT 1",
+        [held.state.run_id, node, STEPS[0], line["message"]],
+    )
+    if held.cursor.fetchone() is None:
+        data["log"] = line
+
+
+def _read(held: Held, lease: Lease) -> tuple[list[str], bool]:
+    """What an agent has seen of the run, and whether some of it came from outside AOB (hazard L2)."""
+    state = held.state
+    ir = ir_of(state.version)
+    node = rules.node_of(state, ir_of, lease.node)
+    frame, _ = paths.split(lease.node)
+    names, outside = _sources(ir, paths.graph_key(frame), node)
+    held.cursor.execute(db.sql("agent_reads"), {"run": state.run_id, "node": lease.node, "changes": "patch_workflow"})
+    names += [f"{tool} (step {step}{', outside' if came else ''})" for step, tool, came in held.cursor.fetchall()]
+    agent = state.active[lease.node].agent
+    return list(dict.fromkeys(names)), outside or (agent is not None and agent.outside)
+
+
+def _sources(ir: WorkflowIR, key: str, node: NodeIR) -> tuple[list[str], bool]:
+    """The roots and nodes that a node's config is made of, those of pure nodes before it followed."""
+    names: dict[str, None] = {}
+    outside = False
+    open_ = [(key, node)]
+    seen = {node.pointer}
+    while open_:
+        where, here = open_.pop()
+        for part in here.config.parts.values():
+            names |= dict.fromkeys(sorted(part.roots - {"nodes", "run"}))
+            graph = ir.graphs[where]
+            refs = part.node_refs if part.node_refs is not None else graph.nodes.keys() if "nodes" in part.roots else ()
+            for name in sorted(refs):
+                found = _nearest(ir, where, name)
+                if found is None or found[1].pointer in seen:
+                    continue
+                seen.add(found[1].pointer)
+                names[f"nodes.{name}"] = None
+                outside = outside or node_types()[found[1].type].kind in OUTSIDE or found[1].type in OUTSIDE_TYPES
+                open_.append(found)
+            if part.roots & {"item", "last"} and where:
+                owner_key, owner = paths.split(where)
+                open_.append((owner_key, ir.graphs[owner_key].nodes[owner]))
+    return list(names), outside
+
+
+def _nearest(ir: WorkflowIR, key: str, name: str) -> tuple[str, NodeIR] | None:
+    """The node of that name in a graph or the ones around it, with the key of its graph."""
+    while True:
+        graph: GraphIR = ir.graphs[key]
+        if name in graph.nodes:
+            return key, graph.nodes[name]
+        if not key:
+            return None
+        key = paths.split(key)[0]
