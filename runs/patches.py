@@ -73,16 +73,17 @@ def propose(run_id: str, proposal: Proposal) -> dict[str, Any]:
     try:
         proposal = checked(proposal)
         _settle(run_id, patch_id, proposal)
-    except PatchConflict:
-        raise
     except AobError as error:
-        if isinstance(error, (RunError, Unavailable)):
+        known = _known(run_id, patch_id, proposal)
+        if known is not None:
+            return known  # The same key, by another request that was quicker: this one met its outcome.
+        if isinstance(error, (PatchConflict, RunError, Unavailable)):
             raise
         refused = patching.refusal(error)
         if proposal.author.is_machine:
             _record_refusal(run_id, patch_id, proposal, refused)
         raise refused from None
-    return show(patch_id, run_id=run_id)
+    return _known(run_id, patch_id, proposal) or show(patch_id, run_id=run_id)
 
 
 def checked(proposal: Proposal) -> Proposal:
@@ -239,10 +240,12 @@ def _settle(run_id: str, patch_id: str, proposal: Proposal, *, decided: dict[str
         if held.state.version != head:
             head = held.state.version
             document, made = _made(run_id, proposal, head)
-        if decided is None:
-            _require_room(held)
-        else:
+        if decided is not None:
             _require_pending(run_id, patch_id, held)
+        elif _row_of(run_id, patch_id, held) is not None:
+            return  # The same key, by another request that was quicker.
+        else:
+            _require_room(held)
         patching.admit(held.state, document, made)
         mode, because = _mode(document, proposal, made) if decided is None else ("auto", None)
         if mode == "off":
@@ -346,7 +349,7 @@ def read_grant(told: dict[str, list[str]] | None) -> Grant:
 def _record_refusal(run_id: str, patch_id: str, proposal: Proposal, refused: patching.PatchRefused) -> None:
     """A machine's refused patch stands in the log, with why; its operations only where they are a small list."""
     with hold(run_id) as held:
-        if held.state.ended or held.state.refused >= MAX_REFUSED:
+        if held.state.ended or held.state.refused >= MAX_REFUSED or _row_of(run_id, patch_id, held) is not None:
             return
         data = {
             "patch": patch_id,
@@ -376,7 +379,7 @@ def _require_room(held: Held) -> None:
 
 
 def _require_pending(run_id: str, patch_id: str, held: Held) -> None:
-    row = held.cursor.execute(db.sql("find_patch"), {"patch": patch_id, "run": run_id}).fetchone()
+    row = _row_of(run_id, patch_id, held)
     if row is None or row[2] != "pending_review":
         status = row[2] if row else "unknown"
         by = row[7].get("decided_by") if row else None
@@ -384,6 +387,11 @@ def _require_pending(run_id: str, patch_id: str, held: Held) -> None:
         raise RunError("patch_decided", message)
     if held.state.ended:
         raise RunError("run_ended", f"The run {run_id} has ended ({held.state.status}).", hint="Replay it instead.")
+
+
+def _row_of(run_id: str, patch_id: str, held: Held) -> Any:
+    """What `find_patch` tells of a patch while its run is held; None where there is none."""
+    return held.cursor.execute(db.sql("find_patch"), {"patch": patch_id, "run": run_id}).fetchone()
 
 
 def _id_of(run_id: str, key: str | None) -> str:

@@ -256,6 +256,8 @@ def _propose(
         )
         _settle(patch, msgspec.structs.replace(proposal, base=patch.base), user=user)
     except AobError as error:
+        if key is not None and is_known(str(patch_id)):
+            return _same(str(patch_id), proposal)  # By another request that was quicker: this one met its outcome.
         raise _refusal(error) from None
     return show(str(patch_id)) if key is None else _same(str(patch_id), proposal)
 

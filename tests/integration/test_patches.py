@@ -181,6 +181,45 @@ def test_the_same_key_patches_once() -> None:
     assert len(patches.listed(run)) == 1
 
 
+@pytest.mark.parametrize("kind", ["person", "agent"])
+def test_the_same_key_sent_again_while_the_first_is_judged_patches_once(
+    monkeypatch: pytest.MonkeyPatch, kind: Any
+) -> None:
+    """A client that gave up waiting sends again, and both requests look before either has written."""
+    run = waiting()
+    look, both = patches._known, threading.Barrier(2)
+    looked = threading.local()
+
+    def looks(*told: Any) -> Any:
+        found = look(*told)
+        if not getattr(looked, "before", False):
+            looked.before = True
+            both.wait(10)
+        return found
+
+    monkeypatch.setattr(patches, "_known", looks)
+    operations = {"person": add("a", "{{ 1 }}"), "agent": [{"op": "add", "path": "/limits", "value": {}}]}[kind]
+    answers: list[Any] = []
+
+    def send() -> None:
+        try:
+            answers.append(propose(run, operations, author=Author(kind, "ada", run), key="k")["id"])
+        except PatchRefused as refused:
+            answers.append(refused.errors())
+        finally:
+            connection.close()
+
+    threads = [threading.Thread(target=send) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    assert len(answers) == 2 and answers[0] == answers[1]
+    log = [event["type"] for event in queries.events(run)["items"] if event["type"].startswith("Patch")]
+    assert log == [{"person": "PatchApplied", "agent": "PatchRefused"}[kind]]
+    verified(run)
+
+
 def test_many_patch_one_run_at_once_and_none_is_lost() -> None:
     run = waiting()
     failures: list[Exception] = []
