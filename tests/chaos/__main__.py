@@ -165,17 +165,17 @@ def _await_quiet(url: str) -> list[str]:
 
 
 def _recoveries(load: Load, began: float, seconds: float) -> dict[str, Any]:
-    """Accepted runs a second before the first fault, and after each storm once ten seconds have passed."""
+    """Starts answered a second before the first fault, and after each storm once ten seconds have passed."""
     first = int(began)
-    calm = statistics.median([load.each_second[first + at] for at in range(2, int(min(12.0, seconds / 4)))] or [0])
+    calm = statistics.mean([load.each_second[first + at] for at in range(2, int(min(12.0, seconds / 4)))] or [0])
     after, slow = [], []
     for number in range(int(seconds // ROUND)):
         start = first + int(number * ROUND + STORM + RECOVERY_SECONDS)
         window = [load.each_second[at] for at in range(start, first + int((number + 1) * ROUND))]
         if window and first + (number + 1) * ROUND <= first + seconds - 2:
-            after.append(statistics.median(window))
+            after.append(statistics.mean(window))
             if after[-1] < RECOVERED * calm:
-                slow.append(f"{after[-1]:.0f} runs a second after storm {number + 1}, {calm:.0f} before")
+                slow.append(f"{after[-1]:.1f} starts a second after storm {number + 1}, {calm:.1f} before")
     return {"before": calm, "after each storm": after, "slow": slow}
 
 
