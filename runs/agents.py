@@ -25,9 +25,11 @@ from runs.holding import Held, hold
 from runs.irs import ir_of
 from runs.leases import Finished, Leased
 from runs.patches import Proposal
+from workflows.core import influence
 from workflows.core.errors import AobError
 from workflows.core.grants import Author
-from workflows.core.ir import GraphIR, NodeIR, WorkflowIR
+from workflows.core.hidden import without_hidden
+from workflows.core.ir import NodeIR
 from workflows.core.strictjson import encode
 from workflows.core.templates import Template
 from workflows.nodes.agent import TEXTS, consent_of, grant_of, granted_as, needs_consent
@@ -44,8 +46,6 @@ MAX_LINE, MAX_LINES = 500, 30
 """So much of a call is told in words; all of it stands beside them."""
 
 STEPS = ("AgentStepStarted", "AgentStepEnded")
-OUTSIDE = frozenset({"effect", "agent"})
-OUTSIDE_TYPES = frozenset({"signal", "subworkflow"})
 """Nodes whose output comes from outside AOB, or may hold what does."""
 
 
@@ -162,11 +162,11 @@ def finish(lease: Lease, *, output: Any = None, error: dict[str, Any] | None = N
 
 
 def document(lease: Lease) -> dict[str, Any]:
-    """The run's document now, for an agent that looks at its own graph."""
+    """The run's document now, for an agent that looks at its own graph: without what is hidden from models."""
     with hold(lease.run) as held:
         _require(held, lease)
         version = held.state.version
-    return {"version": version, "document": document_of(version)}
+    return {"version": version, "document": without_hidden(document_of(version))}
 
 
 def patch(lease: Lease, key: str, operations: Any, reason: str) -> dict[str, Any]:
@@ -480,47 +480,10 @@ def _read(held: Held, lease: Lease) -> tuple[list[str], bool]:
     """What an agent has seen of the run, and whether some of it came from outside AOB (hazard L2)."""
     state = held.state
     ir = ir_of(state.version)
-    node = rules.node_of(state, ir_of, lease.node)
-    frame, _ = paths.split(lease.node)
-    names, outside = _sources(ir, paths.graph_key(frame), node)
+    read, roots = influence.sources(ir, paths.graph_key(lease.node))
+    names = sorted(roots - {"nodes", "run"}) + [f"nodes.{key}" for key in sorted(read)]
+    outside = influence.comes_from_outside(read, ir) or ("inputs" in roots and state.outside)
     held.cursor.execute(db.sql("agent_reads"), {"run": state.run_id, "node": lease.node, "changes": "patch_workflow"})
     names += [f"{tool} (step {step}{', outside' if came else ''})" for step, tool, came in held.cursor.fetchall()]
     agent = state.active[lease.node].agent
     return list(dict.fromkeys(names)), outside or (agent is not None and agent.outside)
-
-
-def _sources(ir: WorkflowIR, key: str, node: NodeIR) -> tuple[list[str], bool]:
-    """The roots and nodes that a node's config is made of, those of pure nodes before it followed."""
-    names: dict[str, None] = {}
-    outside = False
-    open_ = [(key, node)]
-    seen = {node.pointer}
-    while open_:
-        where, here = open_.pop()
-        for part in here.config.parts.values():
-            names |= dict.fromkeys(sorted(part.roots - {"nodes", "run"}))
-            graph = ir.graphs[where]
-            refs = part.node_refs if part.node_refs is not None else graph.nodes.keys() if "nodes" in part.roots else ()
-            for name in sorted(refs):
-                found = _nearest(ir, where, name)
-                if found is None or found[1].pointer in seen:
-                    continue
-                seen.add(found[1].pointer)
-                names[f"nodes.{name}"] = None
-                outside = outside or node_types()[found[1].type].kind in OUTSIDE or found[1].type in OUTSIDE_TYPES
-                open_.append(found)
-            if part.roots & {"item", "last"} and where:
-                owner_key, owner = paths.split(where)
-                open_.append((owner_key, ir.graphs[owner_key].nodes[owner]))
-    return list(names), outside
-
-
-def _nearest(ir: WorkflowIR, key: str, name: str) -> tuple[str, NodeIR] | None:
-    """The node of that name in a graph or the ones around it, with the key of its graph."""
-    while True:
-        graph: GraphIR = ir.graphs[key]
-        if name in graph.nodes:
-            return key, graph.nodes[name]
-        if not key:
-            return None
-        key = paths.split(key)[0]

@@ -247,7 +247,7 @@ def _settle(run_id: str, patch_id: str, proposal: Proposal, *, decided: dict[str
         else:
             _require_room(held)
         patching.admit(held.state, document, made)
-        mode, because = _mode(document, proposal, made) if decided is None else ("auto", None)
+        mode, because = _mode(document, proposal, made, held.state) if decided is None else ("auto", None)
         if mode == "off":
             raise RunError("patches_off", "The workflow takes no patches (`patches` is off).", "/operations")
         data = _data(patch_id, proposal, head, held)
@@ -258,7 +258,8 @@ def _settle(run_id: str, patch_id: str, proposal: Proposal, *, decided: dict[str
         report = msgspec.to_builtins(forecast)
         put(event.data, "report", held.values.store(report, max_bytes=MAX_REPORT, what="The report"))
         if mode == "auto":
-            held.append("PatchApplied", {**event.data, **(decided or {})})
+            again = patching.asks_again(held.state, document, made)
+            held.append("PatchApplied", {**event.data, **({"asks_again": again} if again else {}), **(decided or {})})
             return
         waiting = {key: part for key, part in event.data.items() if key not in ("version", "before", "pins")}
         if because:
@@ -281,8 +282,8 @@ def _made(run_id: str, proposal: Proposal, head: str) -> tuple[Document, patchin
     return document, made
 
 
-def _mode(document: Document, proposal: Proposal, made: patching.Made) -> tuple[Mode, str | None]:
-    return patching.mode_of(document, proposal.author, proposal.mode, made=made, is_tainted=proposal.outside)
+def _mode(document: Document, proposal: Proposal, made: patching.Made, state: State) -> tuple[Mode, str | None]:
+    return patching.mode_of(document, proposal.author, proposal.mode, made=made, is_tainted=proposal.outside, state=state)
 
 
 def _data(patch_id: str, proposal: Proposal, head: str, held: Held) -> dict[str, Any]:

@@ -201,6 +201,10 @@ def set_retry_policy(run_id: str, node: str, retry: Mapping[str, Any], *, by: st
     tell(run_id, Fact("RetryOverridden", node, {"retry": dict(retry), "by": by}))
 
 
+def _kept(data: Mapping[str, Any], *keys: str) -> dict[str, Any]:
+    return {key: data[key] for key in keys if key in data}
+
+
 def replay(run_id: str, start_node: str, *, inputs: Any = None, version: str | None = None, by: str) -> str:
     """Forks a new run at the start of a node; gives its id. Raises AobError when it cannot be done."""
     from runs.core.fork import ReplayError, fork
@@ -226,7 +230,7 @@ def replay(run_id: str, start_node: str, *, inputs: Any = None, version: str | N
             priority=row[3],
             birth=Birth(forked_from=run_id),
             by=by,
-            extra={"attempt": attempt, "forked_from": forked_from},
+            extra={"attempt": attempt, "forked_from": forked_from, **_kept(log[0].data, "outside")},
         )
         state, events = fork(log, start_node, change.events[0], ir_of, values)
         if checked != old_inputs and any(event.type == "TicketDecided" for event in events):

@@ -9,12 +9,14 @@ from typing import Any
 import msgspec
 from django.conf import settings
 
+from runs.core import paths
 from runs.core.events import Event
 from runs.core.fold import apply
 from runs.core.state import Limits, State
 from runs.core.values import Value, Values, get, put
 from runs.irs import ir_of
 from runs.store import Birth, Change, Held, RunRow
+from workflows.core import influence
 from workflows.core.errors import AobError, LimitExceeded
 from workflows.core.ir import WorkflowIR
 from workflows.core.schemas import apply_defaults
@@ -136,6 +138,7 @@ def children_of(changes: Sequence[Change], *, now: int) -> tuple[list[Change], l
                     depth=change.row.depth + 1,
                     agents=event.data.get("agents", 0),
                     by=change.held.state.started_by,
+                    extra={"outside": True} if _hands_on(change.held.state, event, ir) else None,
                 )
             except AobError as error:
                 data = {"child": event.data["child"], "status": "failed", "error": error.as_dict()}
@@ -143,3 +146,12 @@ def children_of(changes: Sequence[Change], *, now: int) -> tuple[list[Change], l
                 continue
             born.append(child)
     return born, refused
+
+
+def _hands_on(state: State, event: Event, child: WorkflowIR) -> bool:
+    """Whether a child that has agents gets values from outside: they are tainted by them as its parent's are (L2)."""
+    if child.agents == 0 and not child.subworkflows:
+        return False
+    ir = ir_of(state.version)
+    read, roots = influence.sources(ir, paths.graph_key(event.node or ""), only=("inputs",))
+    return influence.comes_from_outside(read, ir) or ("inputs" in roots and state.outside)

@@ -31,6 +31,8 @@ _DELEGATED = (
     "UPDATE ticket SET assignees = array_append(array_remove(assignees, 'user:' || %(by)s), 'user:' || %(to)s),"
     " away = array_append(away, %(by)s), claimed_by = nullif(claimed_by, %(by)s) WHERE id = %(ticket)s"
 )
+# A patch changed what was answered, so these answers count no more.
+_ASKED_AGAIN = "UPDATE ticket SET answered = '{}' WHERE id = ANY(%(tickets)s::uuid[])"
 _CLAIMED = "UPDATE ticket SET claimed_by = %(by)s WHERE id = %(ticket)s"
 _TOLD = (
     "INSERT INTO ticket_message (run_id, ticket, seq, kind) VALUES (%(run)s, %(ticket)s, %(seq)s, %(kind)s)"
@@ -74,6 +76,8 @@ def _write(
         kind, data = event.type, event.data
         if kind in TERMINAL or kind in _FAILURES:
             ends = event.at
+        elif kind == "PatchApplied" and event.seq > copied + 1:
+            cursor.execute(_ASKED_AGAIN, {"tickets": list(data.get("asks_again", {}).values())})
         elif "ticket" not in data or event.seq <= copied + 1:
             # Tickets in what a replay took over belong to the run that opened them.
             continue
@@ -174,6 +178,8 @@ def from_log(log: Sequence[Event], state: State) -> dict[str, dict[str, Any]]:
     found = patch_tickets.from_log(own)
     for event in own:
         kind, data = event.type, event.data
+        for ticket in data.get("asks_again", {}).values() if kind == "PatchApplied" else ():
+            found[ticket]["answered"] = []
         if "ticket" not in data:
             continue
         one = found.setdefault(data["ticket"], {"status": "open", "by": None, "reason": None})

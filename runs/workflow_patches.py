@@ -23,7 +23,7 @@ from runs.rehearsing import rehearse
 from workflows.core.canonical import canonical
 from workflows.core.document import Document
 from workflows.core.errors import AobError, LimitExceeded
-from workflows.core.grants import PARTS_FOR_PEOPLE, Author
+from workflows.core.grants import Author
 from workflows.core.patches import PatchConflict, difference, inverse, normalized
 from workflows.core.strictjson import decode
 from workflows.models import Workflow, WorkflowPatch
@@ -340,7 +340,7 @@ def _made(workflow: str, proposal: Proposal, head: str, *, is_promoted: bool = F
         author=proposal.author,
         grant=proposal.grant,
         limits=document_limits(),
-        open_parts=PARTS_FOR_PEOPLE,
+        is_of_run=False,
     )
     irs.keep(save_version(made.document, name=made.ir.version), made.ir)
     return document, made

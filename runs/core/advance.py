@@ -215,6 +215,7 @@ def _patience(place: _Place, resolve: NodeResolver) -> int | None:
 def _begin_approval(place: _Place) -> Decision:
     resolve, state, pointer = place.resolver(), place.state, f"{place.node.pointer}/config"
     literal = resolve.config
+    limits.check_grant(state, place.irs, place.path, place.node, literal)
     data: dict[str, Any] = {
         "kind": "approval",
         "ticket": ticket_id(state.run_id, state.seq + 1, state.now),
@@ -242,6 +243,9 @@ def _begin_approval(place: _Place) -> Decision:
         data["remind_every"] = round(reminder_seconds(every, f"{pointer}/remind_every") * MICROSECONDS)
     if literal.get("bulk"):
         data["bulk"] = True
+    if (agent := state.granted.get(paths.graph_key(place.path))) is not None:
+        # Whoever decides is told that no person wrote what the ticket says (hazard L8).
+        data["brought_by"] = agent
     for key in ("body", "values", "form"):
         value = resolve(key)
         if value is not None:

@@ -73,6 +73,7 @@ def _run_started(state: State, event: Event, irs: Graphs) -> None:
     state.started_at = event.at
     state.started_by = data.get("by")
     state.attempt = data.get("attempt", 1)
+    state.outside = data.get("outside", False)
     state.inputs = _value(data, "inputs")
     state.limits = msgspec.convert(data.get("limits", {}), Limits)
     state.pins = data.get("pins", {})
@@ -504,6 +505,11 @@ def _patch_refused(state: State, event: Event, irs: Graphs) -> None:
 def _patch_applied(state: State, event: Event, irs: Graphs) -> None:
     """From here on another version holds (law 4): every live frame is wired anew from what was decided."""
     state.pending = [patch for patch in state.pending if patch != event.data.get("patch")]
+    for path in event.data.get("asks_again", ()):
+        # A replay that took the patch over may not have got to the ticket yet.
+        activation = state.active.get(path)
+        if activation is not None and activation.ticket is not None:
+            activation.ticket.answers = []
     before = irs(state.version)
     state.base = state.base or state.version
     state.version = event.data["version"]

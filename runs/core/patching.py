@@ -11,22 +11,27 @@ from typing import Any
 
 import msgspec
 
+from runs.core import paths
 from runs.core.frozen import STARTED, check_frozen
 from runs.core.state import State
+from workflows.core import review
 from workflows.core.document import Document, DocumentLimits
 from workflows.core.errors import AobError
 from workflows.core.grants import (
     EVERYTHING,
     OPEN_PARTS,
+    PARTS_FOR_PEOPLE,
     Author,
     Grant,
     Mode,
     check_grant,
+    check_guards,
     check_parts,
     strictest,
-    unguarded_effects,
 )
 from workflows.core.guards import nodes_of
+from workflows.core.hidden import check_reads
+from workflows.core.influence import changed, reached
 from workflows.core.ir import WorkflowIR
 from workflows.core.patches import Operation, rebase
 from workflows.core.problems import Problem, from_error
@@ -71,21 +76,28 @@ def make(
     author: Author,
     grant: Grant = EVERYTHING,
     limits: DocumentLimits | None = None,
-    open_parts: frozenset[str] = OPEN_PARTS,
+    is_of_run: bool = True,
 ) -> Made:
     """The head with a patch that was made for `base`, as far as it can be judged without a run.
 
-    Machines change OPEN_PARTS only, whatever is open to people.
+    A patch of a workflow (`is_of_run` is false) makes its next version: there people may change all but its name, and
+    approvals too. In a run nobody does (hazard L3).
     Raises PatchError, PatchConflict, LimitExceeded, PatchRefused.
     """
+    if author.is_machine:
+        for document in (base, head):
+            check_reads(document, operations)
     document = rebase(operations, base=base, head=head)
     ir, problems = checked(document, limits=limits)
     errors = [problem for problem in problems if problem.severity == "error"]
     if errors or ir is None:
         raise PatchRefused(errors)
-    problems = check_parts(head, document, OPEN_PARTS if author.is_machine else open_parts)
+    is_next_version = not is_of_run and not author.is_machine
+    problems = check_parts(head, document, PARTS_FOR_PEOPLE if is_next_version else OPEN_PARTS)
     if author.is_machine:
         problems += check_grant(head, document, grant)
+    if not is_next_version:
+        problems += check_guards(head, document)
     if problems:
         raise PatchRefused(problems)
     return Made(document, ir)
@@ -115,18 +127,44 @@ def _agents(state: State, document: Document) -> list[Problem]:
     ]
 
 
-def mode_of(head: Document, author: Author, own: Mode, *, made: Made, is_tainted: bool) -> tuple[Mode, str | None]:
+def mode_of(
+    head: Document, author: Author, own: Mode, *, made: Made, is_tainted: bool, state: State | None = None
+) -> tuple[Mode, str | None]:
     """What becomes of an admitted patch, and why it is looked at first where that is not the workflow's own wish.
 
-    A machine that has read what came from outside does not act outside on its own account (hazard L2).
+    `state` is that of the run that is patched; a person's patch of a workflow makes a new version, and is that wish.
     """
     mode = strictest(head.get("patches", "auto"), own)
-    if mode == "auto" and author.is_machine and is_tainted:
-        effects = unguarded_effects(head, made.document)
-        if effects:
-            names = ", ".join(effects[:5])
-            return "review", f"It brings effects before which no approval stands ({names}), after reading outside data."
-    return mode, None
+    if mode != "auto" or (state is None and not author.is_machine):
+        return mode, None
+    because = review.reason(
+        head,
+        made.document,
+        made.ir,
+        is_machine=author.is_machine,
+        is_tainted=is_tainted,
+        begun=frozenset() if state is None else begun(state, made.document),
+    )
+    return ("review", because) if because else (mode, None)
+
+
+def asks_again(state: State, head: Document, made: Made) -> dict[str, str]:
+    """The tickets (by node path) whose answers so far no longer count: the patch changes what they say yes to."""
+    touched = changed(head, made.document)
+    return {
+        path: activation.ticket.id
+        for path, activation in sorted(state.active.items())
+        if activation.ticket is not None
+        and activation.ticket.answers
+        and activation.result is None
+        and touched & (reached(made.ir, [paths.graph_key(path)]) - {paths.graph_key(path)})
+    }
+
+
+def begun(state: State, document: Document) -> frozenset[str]:
+    """The nodes that have started; of a body whose owner has, all."""
+    started = {name for name, status in state.frames[""].nodes.items() if status in STARTED}
+    return frozenset(path for path, _ in nodes_of(document) if path.split("/")[0] in started)
 
 
 def refusal(error: AobError) -> PatchRefused:

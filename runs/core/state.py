@@ -139,7 +139,7 @@ class State(msgspec.Struct, omit_defaults=True):
     `base` is the version that the run started with, where patches changed it; `agents` how many agents have started or
     are promised to child runs; `granted` under whose grant nodes stand that an agent's patch brought (agent's node path
     by node key); `pending` the patches that wait for review; `refused` how many were refused; `tokens` and `cost` what
-    all agents of the run have used or reserved.
+    all agents of the run have used or reserved; `outside` that its inputs came from outside AOB by way of a parent.
     `reminders` is when people are reminded of the ticket of a node, beside `timers`.
     `settling` names approvals that were answered or whose time is up. What becomes of their tickets is decided before
     all else, also in a run that is paused or cancelled: whoever answered is told at once, and it stays so.
@@ -175,6 +175,7 @@ class State(msgspec.Struct, omit_defaults=True):
     tokens: int = 0
     cost: int = 0
     refused: int = 0
+    outside: bool = False
 
     @property
     def ended(self) -> bool:

@@ -185,3 +185,26 @@ def test_patches_from_before_there_were_tickets_get_theirs() -> None:
         ]
     assert [services.ticket(name["id"], BOB)["status"] for name in (three, waiting)] == ["open", "open"]
     sound(run, over)
+
+
+def test_who_answered_what_a_patch_changes_is_asked_again() -> None:
+    document: dict[str, Any] = {
+        "name": "paid",
+        "nodes": {
+            "ok": {"type": "approval", "config": {"title": "Pay?", "quorum": {"n": 2}}},
+            "pay": {"type": "transform", "config": {"output": 10}},
+        },
+        "edges": {"e": {"from": "ok", "to": "pay", "port": "approved"}},
+    }
+    run = start(StartRequest(document, {})).id
+    [listed] = inbox.tickets(BOB, run=run)["items"]
+    carl = Person("carl", frozenset(), may_decide=True, may_change=True)
+    services.decide(listed["ticket"], "approve", by=BOB)
+    changed = [{"op": "replace", "path": "/nodes/pay/config/output", "value": 1_000_000}]
+    assert patches.propose(run, Proposal(operations=changed, reason="", author=ADA))["status"] == "applied"
+    assert [one["ticket"] for one in inbox.tickets(BOB, run=run, mine=True)["items"]] == [listed["ticket"]]
+    sound(run)
+    assert services.decide(listed["ticket"], "approve", by=carl)["status"] == "open"
+    assert services.decide(listed["ticket"], "approve", by=BOB)["status"] == "approved"
+    assert queries.run(run)["output"] == {"pay": 1_000_000}
+    sound(run)

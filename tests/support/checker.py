@@ -92,8 +92,10 @@ WHERE a.type IN ('TicketAnswered', 'TicketDelegated', 'TicketClaimed')
         AND e.data->>'ticket' = a.data->>'ticket' AND e.seq > g.seq AND e.seq < a.seq)
 UNION ALL
 SELECT 'I12', run_id::text, node || ': ' || (data->>'by') || ' answered ticket ' || (data->>'ticket') || ' twice'
-FROM (SELECT a.*, (SELECT count(*) FROM run_event e WHERE e.run_id = a.run_id AND e.type = 'TicketEscalated'
-    AND e.data->>'ticket' = a.data->>'ticket' AND e.seq < a.seq) AS step FROM run_event a WHERE type = 'TicketAnswered') s
+FROM (SELECT a.*, (SELECT count(*) FROM run_event e WHERE e.run_id = a.run_id AND e.seq < a.seq
+    AND (e.type = 'TicketEscalated' AND e.data->>'ticket' = a.data->>'ticket'
+        OR e.type = 'PatchApplied' AND EXISTS (SELECT FROM json_each_text((e.data->'asks_again')::json) again
+            WHERE again.value = a.data->>'ticket'))) AS step FROM run_event a WHERE type = 'TicketAnswered') s
 GROUP BY run_id, node, data->>'ticket', data->>'by', step HAVING count(*) > 1
 UNION ALL
 SELECT 'I12', run_id::text, node || ' had ' || count(*) || ' reminders' FROM run_event WHERE type = 'TicketReminded'

@@ -18,7 +18,7 @@ from workflows.core.errors import AobError
 from workflows.core.grants import MAIL_ADDRESSES, REQUESTS
 from workflows.core.patches import normalized, patched
 from workflows.core.validate import validate
-from workflows.nodes.agent import consent_of, tool_of
+from workflows.nodes.agent import consent_of, models_of, tool_of
 from workflows.nodes.registry import node_types
 
 LAYER = "agent"
@@ -162,6 +162,12 @@ def _agent_beyond(
     for number, tool in enumerate(config.get("tools", ())):
         if canonical(tool_of(tool)) not in own:
             yield AobError("capability", "An agent hands on only tools that it has.", f"{place}/tools/{number}")
+    for model in models_of(config):
+        if model not in grant.get("models", ()):
+            yield AobError("capability", f"This agent may not add one that calls {model!r}.", f"{place}/model")
+    if config.get("tools") and not _same(config.get("consent_from", []), grant.get("consent_from", [])):
+        hint = "Give it the same `consent_from` as this agent has."
+        yield AobError("capability", "An agent's agents ask the same people.", f"{place}/consent_from", hint)
     asked = consent_of(config)
     if config.get("tools") and "" not in asked and not set(grant.get("consent", ())) <= set(asked):
         hint = "Give it the same `consent` as this agent has."
@@ -174,17 +180,3 @@ def _agent_beyond(
 
 def _same(first: Any, second: Any) -> bool:
     return canonical(first) == canonical(second)
-
-
-def without_secrets(document: Any) -> Any:
-    """The document as an agent may read it: what stands in `auth` of its nodes is no business of a model (hazard L7)."""
-    if isinstance(document, dict):
-        return {
-            key: {"type": value.get("type"), "hidden": True}
-            if key == "auth" and isinstance(value, dict)
-            else without_secrets(value)
-            for key, value in document.items()
-        }
-    if isinstance(document, list):
-        return [without_secrets(part) for part in document]
-    return document

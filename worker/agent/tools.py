@@ -24,6 +24,7 @@ from worker.http.client import Client, check_headers
 from worker.http.client import as_task_error as http_error
 from worker.http.guard import host_admitted
 from workflows.core.errors import AobError
+from workflows.core.hidden import without_hidden
 from workflows.core.schemas import compile_schema
 from workflows.core.strictjson import check, decode
 from workflows.nodes.agent import granted_as, needs_consent
@@ -251,7 +252,8 @@ class AgentTools(AbstractToolset[None]):
 
     def _read_workflow(self) -> AgentTool:
         async def call(args: dict[str, Any], made: Made) -> Any:
-            return patching.without_secrets(await self._tools.document())
+            # The control plane hides it already; a model sees no credentials whoever gives the document.
+            return without_hidden(await self._tools.document())
 
         return AgentTool("read_workflow", "The workflow document of this run as it is now.", _object({}, []), call)
 

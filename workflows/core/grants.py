@@ -1,13 +1,14 @@
 """What the author of a patch may bring into a graph: the second layer of validation (pure; hazards L1-L3).
 
 People have what their account gives them. Agents and optimizers have what the workflow's owner wrote down for them, and
-never more: they change no limits, no rights, no approval and no audit log, and nothing that was behind one leaves it.
+never more: no limits, no rights, no credentials. An approval and an audit log stay as they are while a run goes on, and
+what was behind one stays behind it, whoever patches.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Literal
 
 import msgspec
@@ -16,10 +17,13 @@ from workflows.core.addresses import address_granted, address_list
 from workflows.core.canonical import value_hash
 from workflows.core.document import DOCUMENT_SCHEMA, Document, escape_pointer
 from workflows.core.errors import AobError
-from workflows.core.guards import PASSES, acts, body_of, guards, nodes_of
+from workflows.core.guards import PASSES, Gates, acts, body_of, either, gates, implies, may_ask, nodes_of, surroundings
+from workflows.core.hidden import AUTH, WEBHOOK, hidden_of
+from workflows.core.influence import same_node
 from workflows.core.patches import same
+from workflows.core.people import assignees
 from workflows.core.problems import Problem
-from workflows.nodes.agent import consent_of, grant_of, needs_consent
+from workflows.nodes.agent import consent_of, grant_of, models_of, needs_consent
 
 AuthorKind = Literal["person", "agent", "optimizer", "import"]
 Mode = Literal["auto", "review", "shadow", "off"]
@@ -34,6 +38,9 @@ PARTS_FOR_PEOPLE = frozenset(DOCUMENT_SCHEMA["properties"]) - {"name"}
 
 REQUESTS = frozenset({"http", "notify"})
 """The types of nodes that reach the host of their `url`."""
+
+SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
+"""Those that change nothing (RFC 9110, section 9.2.1)."""
 
 MAIL_ADDRESSES = ("to", "cc", "bcc", "reply_to")
 """Where addresses stand in the config of a mail."""
@@ -62,7 +69,8 @@ class Grant(msgspec.Struct, frozen=True):
     """What an author may add. None is everything. `tools` (by their hash) are an agent's own, which it may hand on.
 
     `recipients` are those of mails: `name@example.com`, or `@example.com` for everybody there. `consent` are the
-    calls that people allow first; that is handed on with the tools.
+    calls that people allow first, `consent_from` by whom: both are handed on with the tools. `models` are those that
+    an agent which it adds may call.
     """
 
     node_types: frozenset[str] | None = None
@@ -71,10 +79,12 @@ class Grant(msgspec.Struct, frozen=True):
     tools: frozenset[str] | None = None
     recipients: frozenset[str] | None = None
     consent: frozenset[str] = frozenset()
+    consent_from: frozenset[str] = frozenset()
+    models: frozenset[str] | None = None
 
 
 EVERYTHING = Grant()
-NOTHING = Grant(frozenset(), frozenset(), frozenset(), frozenset(), frozenset())
+NOTHING = Grant(frozenset(), frozenset(), frozenset(), frozenset(), frozenset(), models=frozenset())
 
 
 def grant_of_config(config: Mapping[str, Any]) -> Grant:
@@ -87,6 +97,8 @@ def grant_of_config(config: Mapping[str, Any]) -> Grant:
         tools=frozenset(value_hash(_tool(tool)) for tool in config.get("tools", ())),
         recipients=frozenset(one.lower() for one in may_add["recipients"]),
         consent=frozenset(consent_of(config)),
+        consent_from=frozenset(assignees(config.get("consent_from"), "/consent_from")),
+        models=frozenset(models_of(config)),
     )
 
 
@@ -118,26 +130,43 @@ def check_parts(before: Document, after: Document, open_parts: frozenset[str] = 
 
 
 def check_grant(before: Document, after: Document, grant: Grant) -> list[Problem]:
-    """What a machine's patch brings beyond its grant, or takes from people's hands."""
+    """What a machine's patch brings beyond its grant, and the credentials that it leads elsewhere."""
     known = dict(nodes_of(before))
-    brought = [(path, node) for path, node in nodes_of(after) if path not in known or not _same_node(known[path], node)]
-    problems = [problem for path, node in brought for problem in beyond(path, node, grant)]
-    problems += _touched_guards(known, dict(nodes_of(after)))
-    problems += _left_guards(before, after, [path for path, _ in brought])
+    problems: list[Problem] = []
+    for path, node in nodes_of(after):
+        if path not in known or not same_node(known[path], node):
+            problems += beyond(path, node, grant)
+            problems += _rebound(path, known.get(path), node)
     return problems
 
 
-def unguarded_effects(before: Document, after: Document) -> list[str]:
-    """The nodes that act outside, which a patch brings or changes, and before which no approval stands."""
-    known = dict(nodes_of(before))
-    behind = guards(after)
-    there = dict(nodes_of(after))
+def check_guards(before: Document, after: Document) -> list[Problem]:
+    """What a patch takes from people's hands: approvals and audit logs that it changes, or leads a way around."""
+    known, there = dict(nodes_of(before)), dict(nodes_of(after))
+    brought = [path for path, node in there.items() if path not in known or not same_node(known[path], node)]
+    return [*_touched_guards(known, there), *_auto_approvals(known, there), *_left_guards(before, after, brought)]
+
+
+def unguarded_effects(before: Document, after: Document, begun: Collection[str] = ()) -> list[str]:
+    """The nodes that act outside, which a patch brings or changes, and before which no approval stands any more.
+
+    One that has begun was asked for before the patch was there, so it says nothing of what the patch brings.
+    """
+    known, there = dict(nodes_of(before)), dict(nodes_of(after))
+    behind = gates(after)
     return sorted(
         path
         for path, node in there.items()
         if acts(node)
-        and (path not in known or not _same_node(known[path], node))
-        and not any(there[guard]["type"] == "approval" for guard in behind[path])
+        and (path not in known or not same_node(known[path], node))
+        and not is_approved(there, behind[path], begun)
+    )
+
+
+def is_approved(nodes: Mapping[str, Any], behind: Gates, begun: Collection[str] = ()) -> bool:
+    """Whether an approval that has not begun stands on every way."""
+    return behind.ways is not None and all(
+        any(nodes[gate]["type"] == "approval" and gate not in begun for gate in way) for way in behind.ways
     )
 
 
@@ -153,18 +182,6 @@ def constant_host(url: Any) -> tuple[str, str] | None:
     host = found[1].lower()
     port = found[2] or (":443" if constant[:5].lower() == "https" else ":80")
     return host, host + port
-
-
-def _same_node(before: Mapping[str, Any], after: Mapping[str, Any]) -> bool:
-    """Whether a node is the same but for its body, whose nodes are looked at one by one."""
-    return same(_without_body(before), _without_body(after))
-
-
-def _without_body(node: Mapping[str, Any]) -> dict[str, Any]:
-    if not body_of(node):
-        return dict(node)
-    body = {key: value for key, value in body_of(node).items() if key not in ("nodes", "edges")}
-    return {**node, "config": {**node["config"], "body": body}}
 
 
 def beyond(path: str, node: Mapping[str, Any], grant: Grant) -> Iterator[Problem]:
@@ -192,6 +209,13 @@ def beyond(path: str, node: Mapping[str, Any], grant: Grant) -> Iterator[Problem
                 yield _refused(f"{place}/config/{key}", "host", host[1], grant.hosts)
     if kind == "subworkflow" and grant.workflows is not None and config.get("workflow") not in grant.workflows:
         yield _refused(f"{place}/config/workflow", "workflow", str(config.get("workflow")), grant.workflows)
+    if kind == "approval" and config.get("bulk"):
+        yield Problem(
+            f"{place}/config/bulk",
+            "capability_bulk",
+            "An approval that a machine adds is looked at on its own.",
+            "Leave out bulk.",
+        )
     if kind == "approval" and config.get("on_timeout") == "approve":
         yield Problem(
             f"{place}/config/on_timeout",
@@ -234,6 +258,9 @@ def _beyond_agent(place: str, config: Mapping[str, Any], grant: Grant) -> Iterat
         kind = str(tool.get("type"))
         if kind in NOT_BY_AGENTS or (grant.tools is not None and value_hash(tool) not in grant.tools):
             yield _refused(f"{place}/config/tools/{number}", "tool", kind, set())
+    for model in models_of(config):
+        if grant.models is not None and model not in grant.models:
+            yield _refused(f"{place}/config/model", "model", model, grant.models)
     own = consent_of(config)
     left_out = sorted(one for one in grant.consent if one not in own and not needs_consent(own, one))
     if left_out and config.get("tools") and "" not in own:
@@ -244,58 +271,133 @@ def _beyond_agent(place: str, config: Mapping[str, Any], grant: Grant) -> Iterat
             "People allow calls of this author's tools first; an agent that it adds asks them as well.",
             f"Write consent: {known}.",
         )
+    asked = frozenset(assignees(config.get("consent_from"), f"{place}/config/consent_from"))
+    if grant.tools is not None and config.get("tools") and asked != grant.consent_from:
+        known = ", ".join(sorted(grant.consent_from)) or "nobody by name"
+        yield Problem(
+            f"{place}/config/consent_from",
+            "capability_consent",
+            "An agent that it adds asks the same people whether its calls are allowed.",
+            f"They are: {known}.",
+        )
     if grant.tools is not None and "budget" in config:
         yield _refused(f"{place}/config/budget", "right to set", "budget", set())
 
 
+def _rebound(path: str, before: Mapping[str, Any] | None, node: Mapping[str, Any]) -> Iterator[Problem]:
+    """Credentials that a machine's patch gives to a node, or takes along to another host (hazards L3, S10)."""
+    place = pointer_of(path)
+    if before is None:
+        if AUTH in node.get("config", {}):
+            yield _credentials(f"{place}/config/{AUTH}")
+        return
+    known, own = dict(hidden_of(before)), dict(hidden_of(node))
+    for pointer, value in own.items():
+        if pointer != WEBHOOK and not (pointer in known and same(known[pointer], value)):
+            yield _credentials(f"{place}{pointer}")
+    if own.keys() & known.keys() and _place_of(before) != _place_of(node):
+        yield Problem(
+            f"{place}/config",
+            "capability_credentials",
+            f"{path!r} has credentials, so a machine does not lead it to another place.",
+            "Leave its type and the host of its URL as they are.",
+        )
+
+
+def _credentials(pointer: str) -> Problem:
+    return Problem(
+        pointer, "capability_credentials", "A machine gives a node no credentials.", "Ask somebody to put them in."
+    )
+
+
+def _place_of(node: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Where a node's credentials go: its type, and its host, or the whole URL where that is computed."""
+    config = node.get("config", {})
+    token_url = (config.get("auth") or {}).get("token_url")
+    return node["type"], *(constant_host(url) or url for url in (config.get("url"), token_url))
+
+
 def _touched_guards(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Problem]:
     for path, node in before.items():
-        if node["type"] in PASSES and (path not in after or not same(node, after[path])):
+        is_gate = node["type"] in PASSES or (bool(body_of(node)) and may_ask(node))
+        if is_gate and (path not in after or not same(node, after[path])):
+            word = GUARD_WORDS.get(node["type"], f"{node['type']} with an approval inside")
             yield Problem(
                 pointer_of(path),
                 "guard_changed",
-                f"{path!r} is an {GUARD_WORDS[node['type']]}; machines leave it as it is.",
-                "Put new nodes behind it.",
+                f"{path!r} is an {word}; no patch of this kind changes it.",
+                "Put new nodes behind it, or publish a new version of the workflow.",
+            )
+
+
+def _auto_approvals(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Problem]:
+    """Approvals that would approve by themselves: that must stand in the base document."""
+    for path, node in after.items():
+        if node["type"] == "approval" and path not in before and node["config"].get("on_timeout") == "approve":
+            yield Problem(
+                f"{pointer_of(path)}/config/on_timeout",
+                "capability_auto_approve",
+                "An approval that a patch adds may not approve by itself.",
+                "Use reject, escalate or the port timed_out.",
             )
 
 
 def _left_guards(before: Document, after: Document, brought: list[str]) -> Iterator[Problem]:
-    was, is_ = guards(before), guards(after)
+    was, is_ = gates(before), gates(after)
     known, there = dict(nodes_of(before)), dict(nodes_of(after))
-    for path, behind in was.items():
-        lost = sorted(behind - is_[path]) if path in is_ and acts(known[path]) else []
-        if lost:
-            yield _unguarded(path, lost)
+    told = set()
+    for path, gate in was.items():
+        if path not in is_ or not acts(known[path]):
+            continue
+        kept = implies(is_[path].ways, gate.ways)
+        if kept is None:
+            kept = surroundings(before, path) == surroundings(after, path)
+        if not kept or not gate.followed <= is_[path].followed:
+            told.add(path)
+            yield _unguarded(path, gate.followed)
     # The same effect under another name is the same effect.
-    guarded: dict[tuple[str, Any], frozenset[str]] = {}
-    for path, behind in was.items():
-        if acts(known[path]):
-            target = _target(known[path])
-            guarded[target] = guarded.get(target, behind) & behind
+    guarded = [path for path, gate in was.items() if acts(known[path]) and gate.followed]
+    free = [_action(known[path]) for path, gate in was.items() if acts(known[path]) and not gate.followed]
     for path in brought:
-        lost = sorted(guarded.get(_target(there[path]), frozenset()) - is_[path]) if acts(there[path]) else []
-        if lost and not (path in was and was[path] - is_[path]):
-            yield _unguarded(path, lost)
+        node = there[path]
+        if not acts(node) or path in told or any(same(_action(node), one) for one in free):
+            continue
+        like = [one for one in guarded if one != path and _target(known[one]) == _target(node)]
+        exactly = [one for one in like if same(_action(known[one]), _action(node))]
+        if not like:
+            continue
+        if exactly:
+            kept = all(implies(is_[path].ways, was[one].ways) for one in exactly)
+        else:
+            kept = implies(is_[path].ways, either(was[one].ways for one in like))
+        if not kept:
+            yield _unguarded(path, frozenset().union(*(was[one].followed for one in exactly or like)))
 
 
-def _target(node: Mapping[str, Any]) -> tuple[str, Any]:
-    """What an effect acts on, as far as the document says it."""
+def _target(node: Mapping[str, Any]) -> tuple[Any, ...]:
+    """What an effect acts on, as far as the document says it: two that read somewhere are unlike two that write there."""
     config = node.get("config", {})
-    host = constant_host(config.get("url"))
     if node["type"] in REQUESTS:
-        return "http", host and host[0]
-    names = {
-        "subworkflow": config.get("workflow"),
-        "function": config.get("name"),
-    }
+        host = constant_host(config.get("url"))
+        method = config.get("method", "POST") if node["type"] == "http" else "POST"
+        return "http", host and host[0], str(method).upper() in SAFE_METHODS
+    names = {"subworkflow": config.get("workflow"), "function": config.get("name")}
     return node["type"], names.get(node["type"])
 
 
-def _unguarded(path: str, lost: list[str]) -> Problem:
+def _action(node: Mapping[str, Any]) -> Any:
+    """What an effect does: two of them are the same where nothing but their name and their retries is not."""
+    config = node.get("config", {})
+    if node["type"] in REQUESTS:
+        return ["http", str(config.get("method", "POST")).upper(), config.get("url")]
+    return [node["type"], config]
+
+
+def _unguarded(path: str, lost: frozenset[str]) -> Problem:
     return Problem(
         pointer_of(path),
         "guard_bypassed",
-        f"{path!r} stood behind {', '.join(map(repr, lost[:5]))} and would not any more.",
+        f"{path!r} stood behind {', '.join(map(repr, sorted(lost)[:5]))} and would not any more.",
         "Lead every way to it through what guards it.",
     )
 

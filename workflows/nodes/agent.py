@@ -210,13 +210,24 @@ def tool_of(entry: Any) -> dict[str, Any]:
 
 
 def grant_of(config: Mapping[str, Any]) -> dict[str, Any]:
-    """What a config grants: `{"tools": [maps], "consent", "patches", "may_add"}`. Nothing else gives an agent a right."""
+    """What a config grants: tools as maps, `consent`, `consent_from`, `models`, `patches`, `may_add`.
+
+    Nothing else gives an agent a right.
+    """
     return {
+        "models": models_of(config),
+        "consent_from": config.get("consent_from", []),
         "tools": [tool_of(entry) for entry in config.get("tools", ())],
         "consent": consent_of(config),
         "patches": config.get("patches", "off"),
         "may_add": {**DEFAULT_MAY_ADD, **config.get("may_add", {})},
     }
+
+
+def models_of(config: Mapping[str, Any]) -> list[str]:
+    """The models of a config, in the order in which they are tried."""
+    model = config.get("model", ())
+    return [model] if isinstance(model, str) else list(model)
 
 
 def consent_of(config: Mapping[str, Any]) -> list[str]:

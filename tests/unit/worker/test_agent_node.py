@@ -102,8 +102,10 @@ def test_only_the_two_texts_hold_expressions() -> None:
 
 def test_a_config_grants_what_it_names_and_no_effects_by_default() -> None:
     assert grant_of(MINIMAL) == {
+        "models": [MINIMAL["model"]],
         "tools": [],
         "consent": [],
+        "consent_from": [],
         "patches": "off",
         "may_add": {
             "node_types": ["transform", "switch", "log", "fail", "delay"],

@@ -22,7 +22,7 @@ BAD_CALL = {"tool": "patch_workflow", "args": {"operations": [BAD], "reason": "B
 
 
 def grant(**may_add: Any) -> dict[str, Any]:
-    return grant_of({"patches": "auto", "may_add": may_add, "tools": ["read_blob"]})
+    return grant_of({"model": "a:b", "patches": "auto", "may_add": may_add, "tools": ["read_blob"]})
 
 
 def add(node: dict[str, Any], path: str = "/nodes/new") -> list[dict[str, Any]]:
@@ -175,13 +175,16 @@ def test_an_agent_hands_on_no_more_than_it_has(config: dict[str, Any], is_grante
     [
         ({}, True), ({"tools": ["read_blob"]}, False), ({"tools": ["read_blob"], "consent": ["http"]}, False),
         ({"tools": ["read_blob"], "consent": ["read_blob"]}, True), ({"tools": ["read_blob"], "consent": "all"}, True),
+        ({"model": "a:larger"}, False), ({"model": ["a:b", "a:larger"]}, False),
+        ({"tools": ["read_blob"], "consent": "all", "consent_from": ["user:mallory"]}, False),
     ],
 )  # fmt: skip
 def test_an_agent_hands_on_that_people_are_asked(config: dict[str, Any], is_granted: bool) -> None:
     node = {"type": "agent", "config": {"model": "a:b", "prompt": "?", **config}}
-    own = grant_of({"tools": ["read_blob"], "consent": ["read_blob"], "may_add": {"node_types": ["agent"]}})
+    wide: dict[str, Any] = {"model": "a:b", "may_add": {"node_types": ["agent"]}}
+    own = grant_of({**wide, "tools": ["read_blob"], "consent": ["read_blob"]})
     assert (codes(add(node), own) == set()) is is_granted
-    wanted = grant_of_config({"tools": ["read_blob"], "consent": ["read_blob"], "may_add": {"node_types": ["agent"]}})
+    wanted = grant_of_config({**wide, "tools": ["read_blob"], "consent": ["read_blob"]})
     assert ([problem.code for problem in beyond("x", node, wanted)] == []) is is_granted
 
 
