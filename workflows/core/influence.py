@@ -55,6 +55,26 @@ def sources(ir: WorkflowIR, key: str, *, only: Collection[str] | None = None) ->
     return seen, roots
 
 
+def fed(ir: WorkflowIR, keys: Collection[str]) -> set[str]:
+    """The nodes whose config is made of values of these, straight or by way of others: `sources`, backwards."""
+    readers: dict[str, list[str]] = {}
+    for owner, graph in ir.graphs.items():
+        for name in graph.nodes:
+            key = join(owner, name)
+            for read in _read(ir, key, None, set()):
+                readers.setdefault(read, []).append(key)
+            if owner:
+                readers.setdefault(key, []).append(owner)
+    seen: set[str] = set()
+    open_ = [reader for key in keys for reader in readers.get(key, ())]
+    while open_:
+        key = open_.pop()
+        if key not in seen:
+            seen.add(key)
+            open_ += readers.get(key, ())
+    return seen
+
+
 def comes_from_outside(keys: Iterable[str], ir: WorkflowIR) -> bool:
     """Whether values of these nodes come from outside AOB: from an effect, a model, a signal, another run (hazard L2)."""
     return any(_is_outside(_node(ir, key).type) for key in keys)

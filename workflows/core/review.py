@@ -7,6 +7,7 @@ changes is no part of what it shows, nor of where credentials go.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from functools import cache
 from typing import Any
 
 from workflows.core.addresses import address_list
@@ -14,7 +15,7 @@ from workflows.core.document import Document
 from workflows.core.errors import AobError
 from workflows.core.grants import MAIL_ADDRESSES, REQUESTS, constant_host, is_approved, unguarded_effects
 from workflows.core.guards import acts, gates, nodes_of
-from workflows.core.influence import changed, reached, sources
+from workflows.core.influence import changed, fed, reached, sources
 from workflows.core.ir import WorkflowIR
 
 MAX_NAMED = 5
@@ -59,6 +60,12 @@ def _behind_approvals(
     def is_asked(key: str, port: str) -> bool:
         return port == "approved" and key in approvals and key not in begun
 
+    @cache
+    def unseen(asked: frozenset[str]) -> set[str]:
+        """What is made of something that the patch changes and none of these approvals shows."""
+        shown = set().union(*(sources(ir, one)[0] for one in asked if one in there and one not in begun))
+        return fed(ir, touched - shown)
+
     unasked = reached(ir, touched, stops=is_asked)
     found = []
     for path in sorted(was.keys() & is_.keys()):
@@ -66,8 +73,7 @@ def _behind_approvals(
         if not asked or not acts(known[path]) or not is_approved(known, was[path]) or path in begun:
             continue
         if is_machine:
-            seen = set().union(*(sources(ir, one)[0] for one in asked if one in there and one not in begun))
-            if path in unasked or (sources(ir, path)[0] & touched) - seen:
+            if path in unasked or path in unseen(asked):
                 found.append(path)
         elif path in unasked and not is_approved(there, is_[path], begun):
             found.append(path)
@@ -77,15 +83,18 @@ def _behind_approvals(
 def _led_elsewhere(head: Document, after: Document, ir: WorkflowIR, touched: set[str]) -> list[str]:
     """Effects whose address is computed from what the patch changes, though they stay as they are."""
     known = dict(nodes_of(head))
+    moved = fed(ir, touched)
     found = []
     for path, node in nodes_of(after):
+        if path not in known or path not in moved:
+            continue
         config = node.get("config", {})
         keys: list[str] = []
         if node["type"] in REQUESTS and constant_host(config.get("url")) is None:
             keys = ["url"]
         elif node["type"] == "email":
             keys = [key for key in MAIL_ADDRESSES if key in config and _is_computed(config[key])]
-        if keys and path in known and sources(ir, path, only=keys)[0] & touched:
+        if keys and sources(ir, path, only=keys)[0] & touched:
             found.append(path)
     return sorted(found)
 
@@ -100,11 +109,8 @@ def _is_computed(addresses: Any) -> bool:
 
 def _shown_otherwise(head: Document, ir: WorkflowIR, touched: set[str], begun: Collection[str]) -> list[str]:
     """Approvals to come that show, or ask by, values of what the patch changes."""
-    return sorted(
-        path
-        for path, node in nodes_of(head)
-        if node["type"] == "approval" and path not in begun and sources(ir, path)[0] & touched
-    )
+    moved = fed(ir, touched)
+    return sorted(path for path, node in nodes_of(head) if node["type"] == "approval" and path in moved - {*begun})
 
 
 def _named(names: Iterable[str]) -> str:
