@@ -30,9 +30,17 @@ RESOLVERS = 32
 _resolvers = ThreadPoolExecutor(RESOLVERS, thread_name_prefix="resolve")
 _lookups: dict[tuple[str, int], Future[Any]] = {}
 
-_NAT64 = (ip_network("64:ff9b::/96"), ip_network("64:ff9b:1::/48"))
+_NAT64 = ip_network("64:ff9b::/96")
+_INNER = (ip_network("64:ff9b:1::/48"), ip_network("192.0.0.0/24"), ip_network("3fff::/20"))
+"""What IANA's registries say is not global, also where this Python's `is_global` does not know it.
+
+The first is where a network translates at its own choice (RFC 8215): where in it the IPv4 address stands is known there
+alone. In the second some clouds tell their machines their credentials.
+"""
+
 _COMPATIBLE = ip_network("::/96")
-_ISATAP = (0x00005EFE, 0x02005EFE)
+_ISATAP, _ISATAP_BITS = 0x00005EFE, 0xFCFFFFFF
+"""RFC 5214, section 6.1: whatever the bits u and g are."""
 
 
 @dataclass(frozen=True)
@@ -87,16 +95,17 @@ def embedded_addresses(address: Address) -> Iterable[Address]:
         yield address.sixtofour
     if address.teredo is not None:
         yield from address.teredo
-    if any(address in network for network in _NAT64) or address in _COMPATIBLE:
-        yield last
-    if (number >> 32) & 0xFFFFFFFF in _ISATAP:
+    if address in _NAT64 or address in _COMPATIBLE or (number >> 32) & _ISATAP_BITS == _ISATAP:
         yield last
 
 
 def is_public(address: Address) -> bool:
     """True when the address, and every IPv4 address inside it, is globally reachable unicast."""
     for part in embedded_addresses(address):
-        if isinstance(part, IPv6Address) and (part.ipv4_mapped or any(part in net for net in _NAT64)):
+        if any(part in network for network in _INNER):
+            return False
+        if isinstance(part, IPv6Address) and (part.ipv4_mapped or part in _NAT64):
+            # What is reached is the IPv4 address inside.
             continue
         if not part.is_global or part.is_multicast or part.is_reserved or part.is_unspecified:
             return False
