@@ -7,7 +7,7 @@ says so, or whose connection was never made. One that may have been executed nev
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 
 import httpx
 import httpx2
@@ -15,6 +15,7 @@ import httpx2
 from worker.executors.base import TaskError
 from worker.executors.http import retry_after
 from worker.http.client import Client
+from worker.http.decoding import CodingError, codings, decoded
 
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 120.0
@@ -59,10 +60,14 @@ class Bounded(httpx2.AsyncBaseTransport):
             await response.aclose()
             await asyncio.sleep(pause)
         assert isinstance(response.stream, httpx2.AsyncByteStream)
+        headers = response.headers.copy()
+        names = codings(headers.get_list("content-encoding"))
+        for name in ("content-encoding", "content-length") if names else ():
+            headers.pop(name, None)
         return httpx2.Response(
             response.status_code,
-            headers=response.headers,
-            stream=_BoundedStream(response.stream, self._max_bytes),
+            headers=headers,
+            stream=_BoundedStream(response.stream, names, self._max_bytes),
             extensions=response.extensions,
         )
 
@@ -80,14 +85,25 @@ def _pause(response: httpx2.Response, attempt: int) -> float:
 
 
 class _BoundedStream(httpx2.AsyncByteStream):
-    def __init__(self, inner: httpx2.AsyncByteStream, max_bytes: int) -> None:
+    """Bounded on the way and decoded: a small answer may stand for a large one, and the other way round."""
+
+    def __init__(self, inner: httpx2.AsyncByteStream, names: list[str], max_bytes: int) -> None:
         self._inner = inner
-        self._left = max_bytes
+        self._names = names
+        self._max_bytes = max_bytes
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
-        async for chunk in self._inner:
-            self._left -= len(chunk)
-            if self._left < 0:
+        try:
+            async for part in self._within(decoded(self._within(self._inner), self._names)):
+                yield part
+        except CodingError as error:
+            raise httpx2.DecodingError(str(error)) from None
+
+    async def _within(self, chunks: AsyncIterable[bytes]) -> AsyncIterator[bytes]:
+        left = self._max_bytes
+        async for chunk in chunks:
+            left -= len(chunk)
+            if left < 0:
                 raise AnswerTooLarge
             yield chunk
 

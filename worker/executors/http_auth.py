@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
@@ -10,10 +11,13 @@ import httpx
 
 from worker.executors.base import TaskError
 from worker.http.client import Client
+from workflows.core.canonical import value_hash
 from workflows.core.strictjson import decode
 
 MAX_TOKEN_ANSWER = 64 * 1024
-_tokens: dict[tuple[str, str, str], tuple[str, float]] = {}
+MAX_TOKENS = 1_000
+_tokens: OrderedDict[str, tuple[str, float]] = OrderedDict()
+"""By the hash of everything that a token was given for, the secret above all: who has it may have the token again."""
 
 Authorization = tuple[httpx.Auth | None, dict[str, str], list[tuple[str, str]]]
 
@@ -69,15 +73,16 @@ def _line(auth: dict[str, Any], name: str) -> str:
 
 async def _client_credentials(auth: dict[str, Any], http: Client, admit: Callable[[httpx.URL], None]) -> str:
     """A token by the client credentials grant (RFC 6749, section 4.4), kept until shortly before it expires."""
-    key = (_part(auth, "token_url"), _part(auth, "client_id"), auth.get("scope", ""))
+    url, client, secret = (_part(auth, name) for name in ("token_url", "client_id", "client_secret"))
+    key = value_hash({name: value for name, value in auth.items() if value})
     token, expires = _tokens.get(key, ("", 0.0))
     if time.monotonic() < expires:
         return token
     form = {"grant_type": "client_credentials"}
     if auth.get("scope"):
         form["scope"] = auth["scope"]
-    request = http.build("POST", key[0], data=form)
-    credentials = httpx.BasicAuth(key[1], _part(auth, "client_secret"))
+    request = http.build("POST", url, data=form)
+    credentials = httpx.BasicAuth(client, secret)
     async with http.stream(request, auth=credentials, admit=admit) as response:
         body = b""
         async for chunk in response.aiter_bytes():
@@ -96,4 +101,7 @@ async def _client_credentials(auth: dict[str, Any], http: Client, admit: Callabl
     lifetime = answer.get("expires_in")
     seconds = float(lifetime) if isinstance(lifetime, (int, float)) else 300.0
     _tokens[key] = (answer["access_token"], time.monotonic() + max(seconds - 30, 0))
+    _tokens.move_to_end(key)
+    while len(_tokens) > MAX_TOKENS:
+        _tokens.popitem(last=False)
     return answer["access_token"]

@@ -9,6 +9,7 @@ import httpx
 from jsonpointer import JsonPointerException, resolve_pointer
 
 from worker.executors.base import TaskError
+from worker.http.client import origin
 
 
 @dataclass(frozen=True)
@@ -64,7 +65,25 @@ def next_page(paginate: dict[str, Any], page: Page, answer: dict[str, Any], coun
 
 
 def _by_link(page: Page, answer: dict[str, Any], number: int) -> Page | None:
-    """`Link: <…>; rel="next"` (RFC 8288)."""
+    """`Link: <…>; rel="next"` (RFC 8288).
+
+    Raises TaskError for one that leads to another origin: the next page is asked for with the same credentials.
+    """
     links = httpx.Response(200, headers={"link": answer["headers"].get("link", "")}).links
-    target = links.get("next", {}).get("url")
-    return Page({}, str(httpx.URL(page.url).join(target)), number) if target else None
+    link = links.get("next", {}).get("url")
+    if not link:
+        return None
+    here = httpx.URL(page.url)
+    try:
+        target = here.join(link)
+    except httpx.InvalidURL:
+        raise TaskError("http_url", f"The link to the next page, {link[:100]!r}, is no URL.", transient=False) from None
+    if origin(target) != origin(here):
+        raise TaskError(
+            "http_page_origin",
+            f"The next page of {origin(here)} is at another origin, {origin(target)[:200]}, and is not fetched.",
+            transient=False,
+            pointer="/config/paginate",
+            hint="Where it is the same service, write the URL with that origin; or fetch its pages by a node of its own.",
+        )
+    return Page({}, str(target), number)

@@ -8,11 +8,11 @@ import re
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
-from urllib.parse import urlsplit
 
 import httpx
 
 from worker.executors.base import TaskError, in_line
+from worker.http.decoding import ACCEPTED
 from worker.http.guard import Guard
 from worker.http.transport import GuardedTransport
 
@@ -23,10 +23,13 @@ PER_HOST = int(os.environ.get("AOB_HTTP_PER_HOST", "20"))
 CONNECT_SECONDS = 10.0
 READ_SECONDS = 60.0
 TIMEOUTS = {"connect": CONNECT_SECONDS, "read": READ_SECONDS}
-DEFAULT_HEADERS = {"User-Agent": "aob/0.1", "Accept": "*/*", "Accept-Encoding": "gzip, deflate"}
+DEFAULT_HEADERS = {"User-Agent": "aob/0.1", "Accept": "*/*", "Accept-Encoding": ACCEPTED}
 
 _REFUSED_HEADERS = frozenset({"host", "content-length", "transfer-encoding", "connection", "upgrade", "te", "trailer"})
-_SECRET_HEADERS = frozenset({"authorization", "cookie", "proxy-authorization", "x-amz-security-token"})
+_HARMLESS_HEADERS = frozenset({"accept", "accept-encoding", "accept-language", "user-agent", "idempotency-key"})
+"""What another origin may have; any other header that a document sets may be a credential."""
+
+_BODY_HEADERS = frozenset({"content-type", "content-encoding"})
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 
 
@@ -112,6 +115,11 @@ class Client:
         await self._transport.aclose()
 
 
+def origin(url: httpx.URL) -> str:
+    """Scheme, host and port (RFC 6454): what credentials were given for. A port that goes without saying is left out."""
+    return f"{url.scheme}://{url.netloc.decode('ascii')}"
+
+
 def check_url(url: httpx.URL) -> None:
     if url.scheme not in ("http", "https") or not url.host:
         raise TaskError("http_url", f"{str(url)[:100]!r} is not an http or https URL.", transient=False)
@@ -138,7 +146,7 @@ def as_task_error(error: Exception, host: str) -> TaskError:
     if isinstance(error, httpx.TimeoutException):
         return TaskError("http_timeout", f"{host} did not answer in time.", transient=True)
     if isinstance(error, httpx.DecodingError):
-        return TaskError("http_body_encoding", f"The body of {host} cannot be decoded.", transient=False)
+        return TaskError("http_body_encoding", f"The body of {host} cannot be decoded. {error}", transient=False)
     reason = str(error).splitlines()[0][:200] if str(error) else type(error).__name__
     return TaskError("http_connection", f"The connection to {host} failed: {reason}", transient=True)
 
@@ -163,8 +171,8 @@ def _next_hop(
         content = request.content or None
     else:
         raise TaskError("http_redirect", "A streamed body cannot be sent again to a redirect.", transient=False)
-    before, after = urlsplit(str(request.url)), urlsplit(str(target))
-    if (before.scheme, before.netloc) != (after.scheme, after.netloc):
-        headers = {name: value for name, value in headers.items() if name.lower() not in _SECRET_HEADERS}
+    if origin(request.url) != origin(target):
+        harmless = _HARMLESS_HEADERS | (_BODY_HEADERS if content is not None else frozenset())
+        headers = {name: value for name, value in headers.items() if name.lower() in harmless}
         auth = None
     return httpx.Request(method, target, headers=headers, content=content, extensions=request.extensions), auth

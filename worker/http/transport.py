@@ -19,6 +19,7 @@ from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from worker.executors.base import TaskError
+from worker.http.decoding import CodingError, codings, decoded
 from worker.http.guard import Guard, literal_address
 
 MAX_CONNECTIONS = 500
@@ -55,10 +56,15 @@ class GuardedTransport(httpx.AsyncBaseTransport):
                     total=None, sock_connect=timeout.get("connect"), sock_read=timeout.get("read")
                 ),
             )
+        headers = list(response.raw_headers)
+        names = codings(value.decode("latin-1") for name, value in headers if name.lower() == b"content-encoding")
+        if names and request.method != "HEAD":
+            # What they say is no longer so when the body is read; httpx would decode it again, and without a bound.
+            headers = [pair for pair in headers if pair[0].lower() not in (b"content-encoding", b"content-length")]
         return httpx.Response(
             response.status,
-            headers=list(response.raw_headers),
-            stream=_Body(response),
+            headers=headers,
+            stream=_Body(response, names),
             extensions={
                 "http_version": b"HTTP/1.1",
                 "reason_phrase": (response.reason or "").encode("latin-1", "replace"),
@@ -133,13 +139,16 @@ class _Resolver(AbstractResolver):
 
 
 class _Body(httpx.AsyncByteStream):
-    def __init__(self, response: aiohttp.ClientResponse) -> None:
+    """A body as it was before it was compressed for the way."""
+
+    def __init__(self, response: aiohttp.ClientResponse, names: list[str]) -> None:
         self._response = response
+        self._names = names
 
     async def __aiter__(self) -> AsyncIterator[bytes]:
         with _in_httpx_words():
-            async for chunk in self._response.content.iter_chunked(CHUNK):
-                yield chunk
+            async for part in decoded(self._response.content.iter_chunked(CHUNK), self._names):
+                yield part
 
     async def aclose(self) -> None:
         # A body that was not read to its end closes the connection instead of leaving its rest for the next answer.
@@ -172,6 +181,8 @@ def _in_httpx_words() -> Iterator[None]:
         yield
     except (aiohttp.ServerTimeoutError, TimeoutError) as error:
         raise httpx.ReadTimeout(str(error)) from None
+    except CodingError as error:
+        raise httpx.DecodingError(str(error)) from None
     except aiohttp.ClientPayloadError as error:
         raise httpx.ReadError(str(error)) from None
     except (aiohttp.InvalidURL, aiohttp.NonHttpUrlClientError) as error:

@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
+import gzip
 import json
+import zlib
 from typing import Any
 
+import httpx2
 import pytest
 
 from tests.support.agents import MemoryTools, run_agent
 from tests.support.servers import HttpServer
+from worker.agent.wire import AnswerTooLarge, Bounded
 
 BLOB = f"sha256:{'1' * 64}"
 PROTOCOLS = ("openai:m", "anthropic:m")
@@ -226,3 +231,25 @@ def test_a_result_with_broken_characters_is_told_as_an_error() -> None:
     turns = [{"tool": "read_blob", "args": {"hash": BLOB}}, {"text": "Read."}]
     found = run_agent(turns, {"tools": ["read_blob"]}, tools=tools)
     assert found.output == "Read."
+
+
+@pytest.mark.parametrize(
+    ("coding", "data", "error"),
+    [
+        ("gzip", gzip.compress(bytes(2**24)), AnswerTooLarge),
+        ("deflate", zlib.compress(bytes(2**24)), AnswerTooLarge),
+        ("gzip, gzip", gzip.compress(gzip.compress(b"x")), httpx2.DecodingError),
+        ("gzip", b"no gzip", httpx2.DecodingError),
+    ],
+)
+def test_a_small_answer_that_stands_for_a_large_one(coding: str, data: bytes, error: type[Exception]) -> None:
+    def answer(request: httpx2.Request) -> httpx2.Response:
+        return httpx2.Response(200, headers={"content-encoding": coding}, stream=httpx2.ByteStream(data))
+
+    async def run() -> None:
+        transport = Bounded(httpx2.MockTransport(answer), max_bytes=2**20)
+        async with httpx2.AsyncClient(transport=transport) as client:
+            await client.get("http://provider.example/")
+
+    with pytest.raises(error):
+        asyncio.run(run())
