@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, asynccontextmanager, nullcontext
 from contextvars import ContextVar
@@ -91,3 +92,18 @@ Executor = Callable[[dict[str, Any], TaskContext], Awaitable[Any]]
 def is_blob(value: Any) -> bool:
     """True for a blob reference."""
     return isinstance(value, dict) and isinstance(value.get("blob"), str) and value["blob"].startswith("sha256:")
+
+
+_MEDIA_TYPE = re.compile(
+    r"[a-z0-9][a-z0-9.+-]{0,60}/[a-z0-9][a-z0-9.+-]{0,80}( *;[ -~]{0,200})?", re.ASCII | re.IGNORECASE
+)
+
+
+def is_media_type(value: Any) -> bool:
+    """True for `type/subtype`, with parameters or without, that can stand in a header and ends no line."""
+    return isinstance(value, str) and _MEDIA_TYPE.fullmatch(value) is not None
+
+
+def is_file_name(value: Any) -> bool:
+    """True for a name of a file, not of a path, that can stand in a header and ends no line."""
+    return isinstance(value, str) and 0 < len(value) <= 200 and value.isprintable() and not set(value) & set('/\\"')

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -11,7 +10,7 @@ from typing import Any
 from django.conf import settings
 
 from runs.mail import Attachment, Mail, MailError, message_id, send
-from worker.executors.base import TaskContext, TaskError, in_line, is_blob
+from worker.executors.base import TaskContext, TaskError, in_line, is_blob, is_file_name, is_media_type
 from workflows.core.addresses import MAX_RECIPIENTS, address_list
 from workflows.core.errors import AobError
 from workflows.core.markdown import MAX_TEXT, to_html
@@ -22,8 +21,6 @@ AT_ONCE = 8
 
 MAX_PLAIN = 1024 * 1024
 """Characters of a plain text."""
-
-_TYPE = re.compile(r"(?!multipart/|message/)[a-z0-9][a-z0-9.+-]{0,60}/[a-z0-9][a-z0-9.+-]{0,80}", re.IGNORECASE)
 
 # Of their own: a mail server that does not answer must not hold up what leases and records (hazard F29).
 _senders = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="mail")
@@ -107,12 +104,12 @@ async def _attachments(references: Any, context: TaskContext) -> list[Attachment
         if not is_blob(reference):
             raise TaskError("email_attachment", "This is no blob reference.", transient=False, pointer=place)
         name = reference.get("name", f"attachment-{number + 1}")
-        if not isinstance(name, str) or not 0 < len(name) <= 200 or not name.isprintable() or set(name) & set('/\\"'):
+        if not is_file_name(name):
             message = f"{str(name)[:60]!r} is no name for a file."
             raise TaskError("email_attachment", message, transient=False, pointer=f"{place}/name")
         kind = str(reference.get("content_type") or reference.get("media_type") or "application/octet-stream")
         kind = kind.partition(";")[0].strip()
-        if not _TYPE.fullmatch(kind):
+        if not is_media_type(kind) or kind.lower().startswith(("multipart/", "message/")):
             message = f"{kind[:60]!r} is no content type of a file."
             raise TaskError("email_attachment", message, transient=False, pointer=f"{place}/content_type")
         content = b""

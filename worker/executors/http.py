@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json as json_module
 from collections.abc import AsyncIterator, Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from functools import partial
@@ -12,11 +13,12 @@ from typing import Any
 
 import httpx
 
-from worker.executors.base import TaskContext, TaskError, is_blob
+from worker.executors.base import TaskContext, TaskError, is_blob, is_file_name, is_media_type
 from worker.executors.http_auth import authorize
 from worker.executors.http_pages import Page, next_page, page_items
 from worker.http.client import Client, as_task_error, check_headers
 from worker.http.guard import host_admitted
+from workflows.core.document import escape_pointer
 from workflows.core.errors import AobError
 from workflows.core.strictjson import decode
 
@@ -137,8 +139,10 @@ async def _body(config: dict[str, Any], context: TaskContext, headers: dict[str,
         files, data = {}, {}
         for name, value in form.items():
             if is_blob(value):
+                place = f"/form/{escape_pointer(name)}"
+                file_name, media_type = _file_name(value, place) or name, _media_type(value, place)
                 content = b"".join([chunk async for chunk in context.blobs.open(value)])
-                files[name] = (str(value.get("name", name)), content, value.get("media_type"))
+                files[name] = (file_name, content, media_type)
             else:
                 data[name] = _header(value)
         return {"data": data, "files": files}
@@ -148,12 +152,30 @@ async def _body(config: dict[str, Any], context: TaskContext, headers: dict[str,
     if not is_blob(body):
         return {"content": _header(body).encode()}
     if not any(name.lower() == "content-type" for name in headers):
-        headers["Content-Type"] = str(body.get("media_type", "application/octet-stream"))
+        headers["Content-Type"] = _media_type(body, "/body") or "application/octet-stream"
     # Its first chunk comes when the blob is known to be whole; a missing one is no failure of the connection.
     chunks = context.blobs.open(body)
     if (config.get("auth") or {}).get("type") == "aws":
         return {"content": await _whole(chunks)}
     return {"content": _rest(await anext(chunks, b""), chunks)}
+
+
+def _file_name(reference: dict[str, Any], place: str) -> str | None:
+    """Raises TaskError for what no header can hold."""
+    name = reference.get("name")
+    if name is None or is_file_name(name):
+        return name
+    message = f"{str(name)[:60]!r} is no name for a file."
+    raise TaskError("http_file", message, transient=False, pointer=f"{place}/name")
+
+
+def _media_type(reference: dict[str, Any], place: str) -> str | None:
+    """Raises TaskError for what no header can hold."""
+    kind = reference.get("media_type") or None
+    if kind is None or is_media_type(kind):
+        return kind
+    message = f"{str(kind)[:60]!r} is no media type of a file."
+    raise TaskError("http_file", message, transient=False, pointer=f"{place}/media_type")
 
 
 async def _whole(chunks: AsyncIterator[bytes]) -> bytes:
@@ -179,10 +201,12 @@ def _is_ok(status: int, wanted: list[Any] | None) -> bool:
 
 async def _status_error(response: httpx.Response) -> TaskError:
     snippet = b""
-    async for chunk in response.aiter_bytes(SNIPPET):
-        snippet += chunk
-        if len(snippet) >= SNIPPET:
-            break
+    # A status stands for itself, also where what is said with it cannot be read.
+    with suppress(httpx.DecodingError):
+        async for chunk in response.aiter_bytes(SNIPPET):
+            snippet += chunk
+            if len(snippet) >= SNIPPET:
+                break
     status = response.status_code
     return TaskError(
         "http_status",

@@ -91,7 +91,8 @@ HELP = (
     "Makes an HTTP request. JSON answers are parsed, text is text, anything else or large becomes a blob "
     "reference. Time-outs, connection errors and 408, 425, 429 and 5xx are retried, `Retry-After` is honoured; "
     "an `Idempotency-Key` that is the same over all attempts is sent with methods that change something. Only "
-    "public addresses can be reached unless an operator allows others (AOB_HTTP_ALLOW)."
+    "public addresses can be reached unless an operator allows others (AOB_HTTP_ALLOW). A redirect to another scheme, "
+    "host or port gets neither `auth` nor the headers of the node, but Accept, Accept-Language and User-Agent."
 )
 
 EXAMPLES = (
@@ -168,6 +169,11 @@ ERRORS = (
         "A body that is to be signed (`aws`) is larger than 64 MiB.",
         "Let a service upload it, by a pre-signed URL that another node asks for.",
     ),
+    ErrorNote(
+        "http_file",
+        "The name or the media type of a blob reference cannot stand in a header.",
+        'Write another one into the reference: {"blob": "sha256:…", "media_type": "text/plain", "name": "a.txt"}.',
+    ),
     ErrorNote("http_redirect", "A redirect leads from https to http, or nowhere.", "Call the right address at once."),
     ErrorNote("http_redirects", "There are too many redirects.", "Call the right address at once."),
     ErrorNote(
@@ -175,6 +181,15 @@ ERRORS = (
         "The body says that it is JSON but is not.",
         'Set response to "text" or "blob".',
     ),
-    ErrorNote("http_body_encoding", "The body cannot be decoded.", 'Set response to "blob".'),
+    ErrorNote(
+        "http_body_encoding",
+        "The body cannot be decoded, or is compressed more than once, or otherwise than by gzip or deflate.",
+        "Send the header `Accept-Encoding: identity`.",
+    ),
+    ErrorNote(
+        "http_page_origin",
+        "The link to the next page leads to another scheme, host or port, where the credentials must not go.",
+        "Write the URL with that origin where it is the same service.",
+    ),
     ErrorNote("http_page_items", "There is no list where `paginate.items` points to.", "Correct the JSON Pointer."),
 )

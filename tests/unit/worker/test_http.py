@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import hashlib
 import hmac
 import json
 import time
+import tracemalloc
+import zlib
 from collections.abc import AsyncIterator
 from ipaddress import ip_address
 from typing import Any
@@ -15,10 +18,12 @@ from urllib.parse import quote, unquote
 import pytest
 
 from tests.support.servers import HttpServer
-from worker.executors import http
+from worker.executors import http, http_auth
 from worker.executors.base import TaskContext, TaskError
+from worker.http import posting
 from worker.http.client import Client
 from worker.http.guard import AllowList, Guard, is_public
+from workflows.core.errors import AobError
 
 
 class Blobs:
@@ -77,7 +82,11 @@ def call(config: dict[str, Any], *, allow: str = "127.0.0.1", timeout: float = 1
         "ff02::1", "fec0::1", "::ffff:127.0.0.1", "::ffff:169.254.169.254", "::127.0.0.1", "64:ff9b::7f00:1",
         "64:ff9b::a9fe:a9fe", "64:ff9b:1::7f00:1", "2002:7f00:1::", "2002:a9fe:a9fe::1",
         "2001:0:4136:e378:8000:63bf:80ff:fffe",
-        "2001:db8::1", "2606:4700::5efe:10.0.0.1",
+        "2001:db8::1", "2606:4700::5efe:10.0.0.1", "64:ff9b:1:a9fe:a9:fe00:808:808", "64:ff9b:1:7f00:0:100:808:808",
+        "64:ff9b:1:a9fe:a9:fe00::", "64:ff9b:1:0:a9fe:a9fe:808:808", "64:ff9b:1:808:a9:fea9:fe00:808",
+        "64:ff9b:1:808:a9fe:a9:fe08:0", "64:ff9b:1:808:8:a9fe:a9fe:0", "64:ff9b:1::808:808", "64:ff9b:1:808:8:800::",
+        "2606:4700::200:5efe:7f00:1", "2606:4700::100:5efe:7f00:1", "2606:4700::300:5efe:7f00:1", "::ffff:0:7f00:1",
+        "::a9fe:a9fe", "2001:0:7f00:1::", "192.0.0.192", "3fff::1", "::ffff:192.0.0.192", "5f00::1",
     ],
 )  # fmt: skip
 def test_inner_addresses_are_refused_in_every_form(address: str) -> None:
@@ -129,12 +138,55 @@ def test_redirects_to_inner_addresses_are_refused(target: str) -> None:
     assert refused.value.transient is False and len(server.requests) == 1
 
 
-def test_credentials_stay_at_their_origin_and_redirects_end() -> None:
+SECRETS: list[dict[str, Any]] = [
+    {"auth": {"type": "bearer", "token": "s3cret"}},
+    {"auth": {"type": "basic", "username": "s3cret", "password": "s3cret"}},
+    {"auth": {"type": "header", "name": "X-Api-Key", "value": "s3cret"}},
+    {"auth": {"type": "query", "name": "key", "value": "s3cret"}},
+    {"headers": {"Authorization": "Bearer s3cret"}},
+    {"headers": {"PRIVATE-TOKEN": "s3cret"}},
+    {"headers": {"Cookie": "s3cret"}},
+]
+ENCODED = ("s3cret", "czNjcmV0OnMzY3JldA==")
+
+
+@pytest.mark.parametrize("config", SECRETS, ids=str)
+def test_credentials_stay_at_their_origin(config: dict[str, Any]) -> None:
     with HttpServer() as first, HttpServer() as second:
-        first.script = [(302, {"location": second.url + "/x"}, b"")]
-        call({"url": first.url, "headers": {"Authorization": "Bearer s3cret", "X-Other": "1"}})
-        assert "authorization" in first.requests[0]["headers"]
-        assert "authorization" not in second.requests[0]["headers"] and second.requests[0]["headers"]["x-other"] == "1"
+        first.script = [(302, {"location": "/here"}, b""), (302, {"location": second.url + "/x"}, b"")]
+        call({"url": first.url, **config})
+        assert any(text in str(first.requests[0]) for text in ENCODED)
+        assert len(first.requests) == 2 and len(second.requests) == 1
+        assert not any(text in str(second.requests) for text in ENCODED)
+
+
+def test_another_origin_gets_the_harmless_headers_alone() -> None:
+    mine = {"Accept": "a/b", "Accept-Language": "de", "User-Agent": "me", "X-Other": "1", "Content-Type": "text/plain"}
+    with HttpServer() as first, HttpServer() as second:
+        first.script = [(307, {"location": second.url}, b""), (303, {"location": second.url}, b"")]
+        for _ in range(2):
+            call({"method": "POST", "url": first.url, "headers": mine, "body": "text"})
+        with_body, without = (request["headers"] for request in second.requests)
+    assert second.requests[0]["body"] == b"text" and with_body["content-type"] == "text/plain"
+    for found in (with_body, without):
+        assert (found["accept"], found["accept-language"], found["user-agent"]) == ("a/b", "de", "me")
+        assert "x-other" not in found
+    assert "content-type" not in without and with_body["idempotency-key"] == "r:n"
+
+
+@pytest.mark.parametrize("target", ["http://other.example/2", "http://127.0.0.1:1/2", "https://127.0.0.1/2"])
+@pytest.mark.parametrize("config", [*SECRETS, {}], ids=str)
+def test_pages_of_another_origin_are_not_fetched(target: str, config: dict[str, Any]) -> None:
+    with HttpServer() as server:
+        server.script = [(200, {"content-type": "application/json", "link": f'<{target}>; rel="next"'}, b"[1]")]
+        with pytest.raises(TaskError) as refused:
+            call({"url": server.url, "paginate": {"type": "link"}, **config}, allow="127.0.0.1,other.example")
+    assert refused.value.code == "http_page_origin" and not refused.value.transient
+    assert server.url in refused.value.message and target.removesuffix("/2") in refused.value.message
+
+
+def test_redirects_end() -> None:
+    with HttpServer() as first:
         first.script = [(302, {"location": "/again"}, b"")] * 10
         with pytest.raises(TaskError, match="redirects"):
             call({"url": first.url})
@@ -154,6 +206,39 @@ def test_methods_queries_and_bodies() -> None:
     assert second["body"] == b"a=1&b=2"
     assert b"content" in third["body"] and third["headers"]["content-type"].startswith("multipart/form-data")
     assert fourth["body"] == b"text" and fourth["headers"]["idempotency-key"] == "mine"
+
+
+LINE_BREAKS = ("text/plain\r\nX-Injected: 1", "text/plain\r\n\r\nFAKE", "text/plain; a=b\r\nX: 1", "text/plain\0")
+
+
+@pytest.mark.parametrize("place", ["form", "body"])
+@pytest.mark.parametrize("media_type", [*LINE_BREAKS, "text", 7, "text/plaïn", "text/plaſn"])
+def test_the_media_type_of_a_blob_reference_sets_no_header_but_its_own(place: str, media_type: Any) -> None:
+    BLOBS.kept["sha256:file"] = b"content"
+    reference = {"blob": "sha256:file", "bytes": 7, "media_type": media_type}
+    with HttpServer() as server, pytest.raises(TaskError) as refused:
+        call({"method": "POST", "url": server.url, place: {"f": reference} if place == "form" else reference})
+    assert refused.value.code == "http_file" and server.requests == []
+    assert refused.value.pointer == ("/form/f/media_type" if place == "form" else "/body/media_type")
+
+
+@pytest.mark.parametrize("name", ['a"\r\nX: y', "a\nb", "", 7, "../x", "n" * 300])
+def test_the_name_of_a_blob_reference_is_one_of_a_file(name: Any) -> None:
+    reference = {"blob": "sha256:file", "bytes": 7, "name": name}
+    with HttpServer() as server, pytest.raises(TaskError) as refused:
+        call({"method": "POST", "url": server.url, "form": {"f": reference}})
+    assert (refused.value.code, refused.value.pointer) == ("http_file", "/form/f/name") and server.requests == []
+
+
+def test_a_blob_in_a_form_says_its_name_and_type_and_the_charset_of_its_text() -> None:
+    BLOBS.kept["sha256:file"] = b"content"
+    reference = {"blob": "sha256:file", "bytes": 7, "media_type": "text/csv; charset=utf-8", "name": "März 1.csv"}
+    with HttpServer() as server:
+        call({"method": "POST", "url": server.url, "form": {"f": reference}})
+        call({"method": "POST", "url": server.url, "form": {"f": {"blob": "sha256:file"}}})
+        form, bare = server.requests
+    assert b"Content-Type: text/csv; charset=utf-8\r\n" in form["body"] and "März 1.csv".encode() in form["body"]
+    assert b'filename="f"' in bare["body"]
 
 
 def test_answers_are_json_text_or_blobs() -> None:
@@ -229,6 +314,59 @@ def test_a_body_that_never_ends_meets_its_limit() -> None:
     assert BLOBS.largest < 1_000_000
 
 
+def gzipped(data: bytes) -> bytes:
+    return gzip.compress(data, 9, mtime=0)
+
+
+def test_compressed_answers_are_read_as_what_they_stand_for() -> None:
+    raw = zlib.compressobj(9, zlib.DEFLATED, -zlib.MAX_WBITS)
+    bare = raw.compress(b"hello") + raw.flush()
+    with HttpServer() as server:
+        for coding, data in (
+            ("gzip", gzipped(b"hello")), ("x-gzip", gzipped(b"hello")), ("identity, GZip", gzipped(b"hello")),
+            ("deflate", zlib.compress(b"hello")), ("deflate", bare), ("identity", b"hello"), ("utf-8", b"hello"),
+        ):  # fmt: skip
+            server.script = [(200, {"content-type": "text/plain", "content-encoding": coding}, data)]
+            assert call({"url": server.url})["body"] == "hello", coding
+        server.script = [(200, {"content-type": "text/plain", "content-encoding": "gzip"}, gzipped(b"a" * 300_001))]
+        assert call({"url": server.url})["body"]["bytes"] == 300_001
+
+
+def test_a_compressed_answer_is_decoded_no_further_than_its_limit() -> None:
+    bomb = gzipped(bytes(2**28))
+    plain = {"content-type": "text/plain", "content-encoding": "gzip"}
+    BLOBS.largest = 0
+    with HttpServer() as server:
+        server.script = [(200, plain, bomb), (500, plain, bomb), (200, plain, bomb), (200, plain, bomb)]
+        tracemalloc.start()
+        with pytest.raises(TaskError, match="too large"):
+            call({"url": server.url}, max_blob_bytes=1_000_000)
+        with pytest.raises(TaskError, match="500"):
+            call({"url": server.url})
+        grant = {"type": "oauth2_client_credentials", "token_url": server.url + "/bomb", "client_id": "i"}
+        with pytest.raises(AobError):
+            call({"url": server.url, "auth": {**grant, "client_secret": "s"}})
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(posting, "_client", lambda: Client(Guard(AllowList.parse("127.0.0.1"))))
+            assert posting.post(server.url, b"{}", {})[0] == 200
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+    assert BLOBS.largest < 200_000 and peak < 8_000_000
+
+
+@pytest.mark.parametrize("coding", ["gzip, gzip", "gzip, deflate", "x-gzip, gzip, gzip", "zstd", "br"])
+def test_one_coding_at_most_is_taken_off_a_body(coding: str) -> None:
+    twice = {"content-type": "text/plain", "content-encoding": coding}
+    with HttpServer() as server:
+        server.script = [(200, twice, gzipped(gzipped(b"x"))), (503, twice, gzipped(gzipped(b"x")))]
+        with pytest.raises(TaskError) as refused:
+            call({"url": server.url})
+        assert refused.value.code == "http_body_encoding" and coding in refused.value.message
+        with pytest.raises(TaskError) as status:
+            call({"url": server.url})
+        assert status.value.code == "http_status" and status.value.transient
+
+
 @pytest.mark.parametrize(
     ("config", "code"),
     [
@@ -270,6 +408,25 @@ def test_kinds_of_authentication() -> None:
     assert basic["headers"]["authorization"] == "Basic YTpi"
     assert header["headers"]["x-key"] == "k" and query["path"] == "/?key=k"
     assert b"client_credentials" in token["body"] and granted["headers"]["authorization"] == "Bearer tok"
+
+
+def test_a_token_is_given_again_only_to_who_has_all_the_credentials_that_it_was_given_for(monkeypatch: Any) -> None:
+    answers = [(200, {"content-type": "application/json"}, b'{"access_token": "theirs", "expires_in": 99}'), 200, 200]
+    with HttpServer() as server:
+        grant = {"type": "oauth2_client_credentials", "token_url": server.url, "client_id": "i", "client_secret": "s"}
+        server.script = list(answers)
+        call({"url": server.url, "auth": grant})
+        call({"url": server.url, "auth": {**grant, "scope": ""}})
+        assert [request["method"] for request in server.requests] == ["POST", "GET", "GET"]
+        for more in ({"client_secret": "wrong"}, {"client_id": "other"}, {"scope": "more"}):
+            server.script = [401]
+            with pytest.raises(TaskError, match="401"):
+                call({"url": server.url, "auth": {**grant, **more}})
+        monkeypatch.setattr(http_auth, "MAX_TOKENS", 2)
+        for client in ("a", "b", "c"):
+            server.script = list(answers)
+            call({"url": server.url, "auth": {**grant, "client_id": client}})
+    assert len(http_auth._tokens) == 2 and "wrong" not in str(http_auth._tokens)
 
 
 def aws_signature(request: dict[str, Any], secret: str) -> str:
