@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -154,9 +155,9 @@ def check_csrf(request: HttpRequest) -> None:
 class Throttle:
     """Slows down guessing of passwords: a few failures per name and minute, in this process."""
 
-    def __init__(self, most: int = 10, seconds: float = 60.0) -> None:
-        self._most, self._seconds = most, seconds
-        self._failures: dict[str, list[float]] = {}
+    def __init__(self, most: int = 10, seconds: float = 60.0, *, names: int = 10_000) -> None:
+        self._most, self._seconds, self._names = most, seconds, names
+        self._failures: OrderedDict[str, list[float]] = OrderedDict()
 
     def blocked(self, name: str) -> bool:
         now = time.monotonic()
@@ -168,5 +169,8 @@ class Throttle:
         return len(recent) >= self._most
 
     def failed(self, name: str) -> None:
-        if len(self._failures) < 10_000:
-            self._failures.setdefault(name, []).append(time.monotonic())
+        self._failures.setdefault(name, []).append(time.monotonic())
+        self._failures.move_to_end(name)
+        while len(self._failures) > self._names:
+            # Who tries many names must not get the next one for nothing: what is longest ago is forgotten.
+            self._failures.popitem(last=False)

@@ -16,6 +16,9 @@ SCOPES = ("read", "execute", "write", "admin")
 RUNNER_SCOPE = "agent"
 """What the token of an agent runner has, and nothing else: work for the agents whose tasks it leases."""
 
+FOR_SUPERUSERS = frozenset({"admin", RUNNER_SCOPE})
+"""What only superusers can give to a token of theirs."""
+
 PREFIX = "aob_"
 
 
