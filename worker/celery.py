@@ -1,4 +1,4 @@
-"""The Celery worker: its one task passes doorbells on to the runner in the same process."""
+"""The Celery worker: its consumer passes doorbells on to the runner in the same process."""
 
 from __future__ import annotations
 
@@ -6,16 +6,15 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import partial
 
-from celery import Celery
 from kombu.exceptions import ChannelError, OperationalError
 
 from runs import dispatch
+from worker import doorbells
 from worker.runner import Runner
 
 PLANE = "runner"
-MAX_IDS = 10_000
 LOOK_SECONDS = 5.0
 DEAF_SECONDS = 15.0
 """A consumer that took nothing for so long although doorbells waited has gone deaf (hazard P3)."""
@@ -61,21 +60,6 @@ class Hearing:
         return self._now() - max(self._since, self._heard) < DEAF_SECONDS
 
 
-def worker_app(runner: Runner, heard: Callable[[], None]) -> Celery:
-    """The Celery application with the task that rings `runner`."""
-    app = dispatch.celery_app()
-
-    @app.task(name=dispatch.EXECUTE, shared=False)
-    def execute(ids: Any) -> None:
-        heard()
-        # Whatever a broker hands us is only a hint: anything that is not a list of numbers is dropped.
-        if isinstance(ids, list) and len(ids) <= MAX_IDS and all(type(one) is int for one in ids):
-            runner.ring(ids)
-
-    app.finalize()
-    return app
-
-
 def run_forever(alive: Callable[[], None], finish_all: Callable[[], bool]) -> None:
     """The worker process; returns after a signal, its tasks finished or, unless `finish_all`, given up."""
     queues = [dispatch.queue_name(priority) for priority in range(3)]
@@ -83,10 +67,16 @@ def run_forever(alive: Callable[[], None], finish_all: Callable[[], bool]) -> No
     deaf = threading.Event()
     # The supervisor restarts what shows no progress; a runner that works on while its consumer is deaf must not hide it.
     runner = Runner(PLANE, alive=lambda: None if deaf.is_set() else alive())
-    app = worker_app(runner, hearing.heard)
+
+    def ring(ids: list[int]) -> None:
+        hearing.heard()
+        runner.ring(ids)
+
+    doorbells.careful()
     threading.Thread(target=_listen, args=(hearing, deaf), name="hearing", daemon=True).start()
     runner.start()
-    worker = app.Worker(
+    worker = dispatch.celery_app().Worker(
+        consumer_cls=partial(doorbells.Doorbells, ring),
         pool="solo",
         concurrency=1,
         queues=queues,
