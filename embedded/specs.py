@@ -8,6 +8,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+PYTHON = (sys.executable, "-P")
+"""Python that takes no module from the directory that it is started in, which may be anybody's."""
+
 
 @dataclass(frozen=True)
 class ProcessSpec:
@@ -33,7 +36,7 @@ FRONT_NAMES = ("front", *(f"front-{number}" for number in range(2, FRONTS + 1)))
 SPECS = tuple(
     ProcessSpec(
         name,
-        (sys.executable, "-m", "aob_web.processes", name),
+        (*PYTHON, "-m", "aob_web.processes", name),
         plane,
         serves=name in FRONT_NAMES,
         trusted=name != "agent-runner",

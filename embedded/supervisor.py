@@ -6,7 +6,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -21,7 +20,7 @@ from embedded.ports import ANY, check_port, healthy, listens
 from embedded.postgres import Postgres
 from embedded.process import end_orphan, identity, kill_all, last_lines, rotate, spawn, stop
 from embedded.redis import Redis
-from embedded.specs import SECRETS, SPECS, STOP_ORDER, ProcessSpec, hint_about_models, plane_cpus
+from embedded.specs import PYTHON, SECRETS, SPECS, STOP_ORDER, ProcessSpec, hint_about_models, plane_cpus
 
 ROOT = Path(__file__).resolve().parent.parent
 SILENT_SECONDS = 30.0
@@ -30,7 +29,7 @@ STEADY_SECONDS = 4.0
 """After so long without a failure the next one counts as the first."""
 MAX_BACKOFF = 30.0
 HOUSEKEEPING_SECONDS = 10.0
-SETUP = (sys.executable, "-m", "aob_web.setup")
+SETUP = (*PYTHON, "-m", "aob_web.setup")
 
 
 @dataclass

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from typing import Any
 
 from celery.worker.consumer import Consumer
-from kombu.transport import TRANSPORT_ALIASES, redis
+from kombu.transport import TRANSPORT_ALIASES, redis, virtual
 from redis.exceptions import DataError
 
 from runs import dispatch
@@ -65,7 +65,7 @@ def ids_of(message: Any) -> list[int]:
     raise AobError("no_doorbell", f"Its arguments are no list of at most {MAX_IDS:,} task numbers.")
 
 
-class _Message(redis.Channel.Message):  # type: ignore[misc]
+class _Message(virtual.Message):  # type: ignore[misc]
     """kombu's, that unpacks nothing: we compress no doorbells, and a small body could stand for a large one."""
 
     def __init__(self, payload: Any, **more: Any) -> None:
@@ -77,7 +77,7 @@ class _Message(redis.Channel.Message):  # type: ignore[misc]
 class _Channel(redis.Channel):  # type: ignore[misc]
     """kombu's, that outlives entries of its queues that are no messages."""
 
-    Message = _Message
+    Message = _Message  # type: ignore[assignment]
 
     def _brpop_read(self, **options: Any) -> Any:
         try:

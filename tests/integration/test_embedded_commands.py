@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
 
+import httpx
 import pytest
 
 from embedded import doctor, services
@@ -16,6 +18,7 @@ from embedded.console import Console
 from embedded.home import write_runtime
 from embedded.specs import hint_about_models
 from tests.support.installation import clean_environment, free_port
+from tests.support.waiting import eventually
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -89,6 +92,34 @@ def test_the_script_finds_its_code_however_it_is_called(tmp_path: Path, way: str
     for arguments in (["--version"], ["doctor", "--help"]):
         done = subprocess.run([*command, *arguments], cwd=place, capture_output=True, text=True)
         assert done.returncode == 0 and "aob" in done.stdout, done.stderr
+
+
+def test_what_lies_where_aob_is_started_is_not_executed(tmp_path: Path) -> None:
+    """Names that the processes import late, early, from the standard library, from packages and from AOB itself."""
+    place, home = tmp_path / "downloads", tmp_path / "home"
+    place.mkdir()
+    code = f"import os; open({str(tmp_path / 'executed')!r}, 'a').write(__file__ + chr(10)); os._exit(9)"
+    for name in ("mcp", "json", "asyncio", "celery", "granian", "pydantic_ai", "aob_web", "workflows", "sitecustomize"):
+        (place / f"{name}.py").write_text(code)
+    port = free_port()
+    environment = {**os.environ, "AOB_HOME": str(home), "AOB_PORT": str(port), "AOB_FRONT_PROCESSES": "1"}
+    output = tmp_path / "out"
+    with output.open("w") as out:
+        process = subprocess.Popen(
+            [ROOT / "bin" / "aob", "up"], cwd=place, env=environment, stdout=out, stderr=subprocess.STDOUT
+        )
+    try:
+        eventually(lambda: "AOB is ready" in output.read_text() or process.poll() is not None, seconds=90)
+        assert process.poll() is None, output.read_text()
+        token = json.loads((home / "client.json").read_text())["token"]
+        headers = {"Authorization": f"Bearer {token}", "Accept": "application/json, text/event-stream"}
+        asked = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+        answer = httpx.post(f"http://127.0.0.1:{port}/mcp", headers=headers, json=asked, timeout=20)
+        assert answer.status_code == 200, answer.text
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.wait(40)
+    assert not (tmp_path / "executed").exists(), (tmp_path / "executed").read_text()
 
 
 def test_the_installed_script_finds_the_packages_beside_its_python(tmp_path: Path) -> None:
