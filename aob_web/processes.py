@@ -95,20 +95,24 @@ def web(alive: LifeSign) -> None:
     from django.conf import settings
 
     from aob_web.asgi import application
-    from aob_web.server import Server
+    from aob_web.server import Server, answers
+
+    socket = Path(settings.AOB_WEB_SOCKET)
 
     def beat() -> None:
         while True:
-            alive()
-            time.sleep(ALIVE_SECONDS)
+            # Whoever has lost the socket, or does not answer there, is of no use, however alive.
+            if answers(socket):
+                alive()
+                time.sleep(ALIVE_SECONDS)
+            else:
+                time.sleep(0.1)
 
     threading.Thread(target=beat, daemon=True).start()
-    socket = Path(settings.AOB_WEB_SOCKET)
-    socket.unlink(missing_ok=True)
     os.umask(0o077)
     Server(
+        socket,
         application=application,
-        endpoints=["unix:" + str(socket).replace(":", r"\:") + ":mode=600:backlog=4096:lockfile=0"],
         http_timeout=None,
         request_buffer_size=64 * 1024,
         application_close_timeout=5,

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import signal
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -108,6 +111,51 @@ def test_starts_are_taken_while_the_web_process_stands_still_or_is_gone(own: Ins
     assert own.request("POST", "/api/v1/runs", start())[0] == 201
     status, answer = own.request("GET", "/api/v1/runs?limit=1")
     assert status == 200 or (status == 503 and answer["code"] == "unavailable" and answer["retry_after"])
+    eventually(lambda: own.request("GET", "/api/v1/runs?limit=1")[0] == 200, seconds=20)
+
+
+@pytest.mark.parametrize("name", ["web", "front", "coordinator", "worker-runner"])
+def test_a_hand_over_is_not_noticed_during_it_or_after_it(own: Installation, name: str) -> None:
+    reads, writes = ("GET", "/api/v1/runs?limit=1", None), ("POST", "/api/v1/workflows/validate", {"document": DOCUMENT})
+    asked = (reads, writes, ("POST", "/api/v1/runs", start()))
+    answers: list[int] = []
+    done = threading.Event()
+
+    def client() -> None:
+        for method, path, body in itertools.cycle(asked):
+            if done.is_set():
+                return
+            answers.append(own.request(method, path, body)[0])
+
+    with ThreadPoolExecutor(3) as clients:
+        asking = [clients.submit(client) for _ in range(3)]
+        try:
+            for _ in range(2):
+                hand_over(own, name)
+        finally:
+            done.set()
+        for one in asking:
+            one.result()
+    assert len(answers) > 20 and set(answers) <= {200, 201}
+    assert [own.request(*one)[0] for one in asked] == [200, 200, 201]
+
+
+def hand_over(aob: Installation, name: str) -> None:
+    """Has a process replaced as if it had grown, and waits until its predecessor has ended."""
+    old = process_of(aob, name)
+    (aob.home / "run" / f"{name}.grown").write_text(str(old))
+    eventually(lambda: process_of(aob, name) != old and not Path(f"/proc/{old}/cmdline").exists(), seconds=40)
+
+
+def process_of(aob: Installation, name: str) -> int:
+    runtime = json.loads((aob.home / "run" / "runtime.json").read_text())
+    return int(runtime["processes"][name].split("@")[0])
+
+
+def test_a_web_process_that_cannot_be_reached_any_more_is_replaced(own: Installation) -> None:
+    old = process_of(own, "web")
+    (own.home / "run" / "web.sock").unlink()
+    eventually(lambda: process_of(own, "web") != old, seconds=60)
     eventually(lambda: own.request("GET", "/api/v1/runs?limit=1")[0] == 200, seconds=20)
 
 
