@@ -175,6 +175,9 @@ WHITENOISE_AUTOREFRESH = False
 DATA_UPLOAD_MAX_MEMORY_SIZE = int(os.environ.get("AOB_MAX_REQUEST_BYTES", str(16 * 1024 * 1024)))
 """AOB_MAX_REQUEST_BYTES: the largest body of a request other than a blob upload."""
 
+AOB_MAX_FORM_BYTES = int(os.environ.get("AOB_MAX_FORM_BYTES", str(1024 * 1024)))
+"""The largest body of a request from somebody who is not signed in and sends no API token."""
+
 AOB_MAX_BLOB_BYTES = int(os.environ.get("AOB_MAX_BLOB_BYTES", str(1024**3)))
 """The largest blob."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -14,11 +14,23 @@ from django.conf import settings
 from yarl import URL
 
 from aob_web import mcp
+from aob_web.accounts.access import AccessError
 from aob_web.api import problems
 from aob_web.front.starts import MAX_DRAINED, Receive, Scope, Send, drain, refuse
-from workflows.core.errors import LimitExceeded
+from workflows.core.errors import AobError, LimitExceeded
+
+CLIENT_HEADER = "x-aob-client"
+"""Tells the web from which address a request came (see `aob_web.accounts.access`)."""
 
 BLOBS = "/api/v1/blobs"
+LINKS = "/approvals/link/"
+WITH_FILES = ("/workflows/", "/approvals/")
+"""Pages below have forms with files."""
+
+CREDENTIALS = frozenset({"host", "authorization", "cookie", CLIENT_HEADER})
+ANY_ANSWER = "/api/v1/node-types/fail"
+"""Costs little, and is refused with 401 to who is not known."""
+
 HOP_BY_HOP = frozenset(
     {
         "connection", "keep-alive", "proxy-authenticate", "proxy-authorization", "proxy-connection", "te", "trailer",
@@ -26,9 +38,6 @@ HOP_BY_HOP = frozenset(
     }
 )  # fmt: skip
 """What belongs to one connection and not to the message (RFC 9110, section 7.6.1)."""
-
-CLIENT_HEADER = "x-aob-client"
-"""Tells the web from which address a request came (see `aob_web.accounts.access`)."""
 
 WEBSOCKET = frozenset({"sec-websocket-key", "sec-websocket-version", "sec-websocket-extensions", "sec-websocket-accept"})
 GONE = (aiohttp.ClientError, ConnectionError, TimeoutError)
@@ -63,7 +72,7 @@ class Passing:
     async def http(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request. Answers 503 itself when the web process does not."""
         started = False
-        body = _Body(receive, _limit(scope)) if _has_body(scope) else None
+        body = _Body(receive, scope, self._is_known) if _has_body(scope) else None
         send = _limited(send)
         try:
             async with self._client().request(
@@ -84,12 +93,22 @@ class Passing:
         except GONE as error:
             if started:
                 raise
-            if body and body.too_large:
+            if body and body.refusal:
                 await drain(receive, MAX_DRAINED)
-                await refuse(send, problems.problem(_too_large(scope)))
+                await refuse(send, problems.problem(body.refusal))
                 return
             _log.warning("The web process does not answer: %s", error)
             await refuse(send, problems.unavailable_details("The web process does not answer."))
+
+    async def _is_known(self, scope: Scope) -> bool:
+        """Whether the web knows who sends this: by a token or a session, or by the link of a mail."""
+        by_link = scope["path"].startswith(LINKS)
+        async with self._client().get(
+            _url("http", scope) if by_link else URL(f"http://web{ANY_ANSWER}"),
+            headers=[pair for pair in _headers(scope, HOP_BY_HOP) if pair[0] in CREDENTIALS],
+            allow_redirects=False,
+        ) as response:
+            return response.status == 200 if by_link else response.status != 401
 
     @staticmethod
     async def _pump(response: aiohttp.ClientResponse, send: Send) -> None:
@@ -176,22 +195,31 @@ def _has_body(scope: Scope) -> bool:
 
 
 class _Body:
-    """A request's body on its way; it ends at the limit, as the web process holds all of it (hazard F23)."""
+    """A request's body on its way; it ends at the limit, as the web process holds all of it (hazard F23).
 
-    def __init__(self, receive: Receive, limit: int) -> None:
+    A large one is taken from who is known only: anybody may send to a page.
+    """
+
+    def __init__(self, receive: Receive, scope: Scope, is_known: Callable[[Scope], Awaitable[bool]]) -> None:
         self._receive = receive
-        self._left = limit
-        self.too_large = False
+        self._scope = scope
+        self._is_known = is_known
+        self.refusal: AobError | None = None
 
     async def chunks(self) -> AsyncIterator[bytes]:
+        taken, limit, known = 0, _limit(self._scope), False
         while True:
             message = await self._receive()
             if message["type"] == "http.disconnect":
                 raise ConnectionError("the client went away")
-            self._left -= len(message.get("body", b""))
-            if self._left < 0:
-                self.too_large = True
-                raise ConnectionError("the request is too large")
+            taken += len(message.get("body", b""))
+            if not known and taken > settings.AOB_MAX_FORM_BYTES:
+                known = await self._is_known(self._scope)
+                self.refusal = None if known else _unknown(self._scope)
+            if taken > limit:
+                self.refusal = self.refusal or _too_large(self._scope)
+            if self.refusal is not None:
+                raise ConnectionError(self.refusal.message)
             if message.get("body"):
                 yield message["body"]
             if not message.get("more_body"):
@@ -199,12 +227,20 @@ class _Body:
 
 
 def _limit(scope: Scope) -> int:
-    """The most bytes of a body. A page's form may carry a blob beside its fields."""
+    """The most bytes of a body from somebody who is known. Some pages' forms may carry blobs beside their fields."""
     if scope["path"] == BLOBS:
         return int(settings.AOB_MAX_BLOB_BYTES)
+    if scope["path"].startswith(WITH_FILES):
+        return int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE + settings.AOB_MAX_BLOB_BYTES)
+    return int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
+
+
+def _unknown(scope: Scope) -> AobError:
+    most = f"The request has more than {settings.AOB_MAX_FORM_BYTES} bytes, the most from somebody who is not signed in."
+    hint = "Sign in, or raise AOB_MAX_FORM_BYTES."
     if scope["path"].startswith("/api/") or scope["path"] == mcp.PATH:
-        return int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE)
-    return int(settings.DATA_UPLOAD_MAX_MEMORY_SIZE + settings.AOB_MAX_BLOB_BYTES)
+        return AccessError("unauthenticated", most, hint=f"{hint} Programs send an API token.")
+    return LimitExceeded("request_too_large", most, hint=hint)
 
 
 def _too_large(scope: Scope) -> LimitExceeded:

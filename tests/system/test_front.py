@@ -14,6 +14,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.support.installation import Installation
@@ -112,6 +113,41 @@ def test_starts_are_taken_while_the_web_process_stands_still_or_is_gone(own: Ins
     status, answer = own.request("GET", "/api/v1/runs?limit=1")
     assert status == 200 or (status == 503 and answer["code"] == "unavailable" and answer["retry_after"])
     eventually(lambda: own.request("GET", "/api/v1/runs?limit=1")[0] == 200, seconds=20)
+
+
+@pytest.mark.parametrize(
+    ("path", "token", "status", "limit"),
+    [
+        ("/sign-in/", None, 413, "AOB_MAX_FORM_BYTES"),
+        ("/workflows/front/", None, 413, "AOB_MAX_FORM_BYTES"),
+        ("/approvals/link/nobody/", None, 413, "AOB_MAX_FORM_BYTES"),
+        ("/api/v1/workflows", None, 401, "AOB_MAX_FORM_BYTES"),
+        ("/api/v1/blobs", "aob_wrong", 401, "AOB_MAX_FORM_BYTES"),
+        ("/mcp", None, 401, "AOB_MAX_FORM_BYTES"),
+        ("/api/v1/workflows/validate", "", 413, "AOB_MAX_REQUEST_BYTES"),
+    ],
+)
+def test_only_who_is_known_may_send_much(
+    own: Installation, path: str, token: str | None, status: int, limit: str
+) -> None:
+    data = bytes(18 * 2**20 if token == "" else 3 * 2**20)
+    answer, problem = own.request("POST", path, data=data, token=token)
+    assert (answer, problem["status"]) == (status, status) and limit in problem["hint"]
+
+
+def test_who_is_known_by_a_token_or_a_session_may_send_much(own: Installation) -> None:
+    document = {**DOCUMENT, "description": "x" * 2**21}
+    status, problem = own.request("POST", "/api/v1/workflows/validate", {"document": document})
+    assert status == 200 and problem["problems"], "it was looked at"
+    assert own.request("POST", "/api/v1/blobs", data=bytes(3 * 2**20))[0] == 201
+    with httpx.Client(base_url=own.url, headers={"Origin": own.url}) as browser:
+        browser.get("/sign-in/")
+        field = {"csrfmiddlewaretoken": next(value for name, value in browser.cookies.items() if "csrf" in name)}
+        signed_in = browser.post("/sign-in/", data={"username": "admin", "password": own.password, **field})
+        assert signed_in.status_code == 302
+        browser.headers["X-CSRFToken"] = next(value for name, value in browser.cookies.items() if "csrf" in name)
+        answer = browser.post("/workflows/front/", files={"large": ("large.bin", bytes(3 * 2**20))})
+        assert answer.status_code in (200, 302, 422), answer.text
 
 
 @pytest.mark.parametrize("name", ["web", "front", "coordinator", "worker-runner"])
