@@ -14,9 +14,24 @@ import msgspec
 
 from workflows.core.errors import AobError
 from workflows.core.strictjson import check, encode
+from workflows.core.visits import Visits, size
 from workflows.core.wording import worded
 
 MAX_SCHEMA_BYTES = 256 * 1024
+MAX_VISITS = 10_000
+"""So often a schema may look at one place of a value that is `USUAL_DEPTH` deep: references multiply (`visits`)."""
+
+USUAL_DEPTH = 8
+LIGHT = 100
+"""With so few visits a value is judged without being measured before."""
+
+MAX_WORK = 20_000_000
+"""So many visits one value may take in all."""
+
+MAX_TOLD = 20_000
+"""With more visits than this only the first fault is looked for: the engine describes them all at once, at 30 µs each,
+and of an `anyOf` those of all its branches."""
+
 MAX_MESSAGE = 300
 
 
@@ -30,17 +45,41 @@ class Schema:
     def __init__(self, source: Any, validator: Any) -> None:
         self.source = source
         self._validator = validator
+        self._visits = Visits(source)
+
+    def visits(self, depth: int) -> int:
+        """How often it may look at one place of a value that is so deep, at most."""
+        return self._visits.at(depth)
 
     def problems(self, value: Any, *, pointer: str = "", limit: int = 100) -> list[AobError]:
         """What is wrong with the value, each with its JSON Pointer below `pointer`; empty when it fits."""
+        if self._visits.at(USUAL_DEPTH) > LIGHT or not self._visits.settled:
+            work = self._work(value)
+            if work > MAX_WORK:
+                return [_too_much_work(work, pointer)]
         if self._validator.is_valid(value):
             return []
+        if self._work(value) > MAX_TOLD:
+            return [self._first_problem(value, pointer)]
         found: list[AobError] = []
         for error in self._validator.iter_errors(value):
             found.append(_problem(error, pointer))
             if len(found) == limit:
                 break
         return found
+
+    def _work(self, value: Any) -> int:
+        parts, depth = size(value)
+        return parts * self._visits.at(depth)
+
+    def _first_problem(self, value: Any, pointer: str) -> AobError:
+        if self._visits.branches:
+            return SchemaError("schema_mismatch", "The value does not fit, and is too large to say where.", pointer)
+        try:
+            self._validator.validate(value)
+        except jsonschema_rs.ValidationError as error:
+            return _problem(error, pointer)
+        raise AssertionError("the value fits after all")
 
 
 def compile_schema(source: Any) -> Schema:
@@ -69,7 +108,13 @@ def check_schema(source: Any, *, pointer: str = "") -> list[AobError]:
         remote = _remote_reference(source, pointer)
         if remote is not None:
             return [remote]
-        compile_schema(source)
+        if compile_schema(source).visits(USUAL_DEPTH) > MAX_VISITS:
+            raise SchemaError(
+                "schema_limit",
+                f"The schema looks at one place of a value more than {MAX_VISITS} times, or without end; the limit is "
+                f"{MAX_VISITS}.",
+                hint="References multiply: let fewer definitions name others in allOf, anyOf or oneOf.",
+            )
     except AobError as error:
         return [SchemaError(error.code, error.message, pointer + (error.pointer or ""), error.hint)]
     return []
@@ -115,6 +160,15 @@ def _remote_reference(source: Any, pointer: str) -> AobError | None:
                     )
                 work.append((item, inner))
     return None
+
+
+def _too_much_work(work: int, pointer: str) -> AobError:
+    return SchemaError(
+        "schema_limit",
+        f"To judge this value by its schema could take {work} visits; the limit is {MAX_WORK}.",
+        pointer,
+        "Send a smaller value, or let fewer definitions of the schema name others in allOf, anyOf or oneOf.",
+    )
 
 
 def _problem(error: Any, pointer: str) -> AobError:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -14,7 +15,7 @@ from hypothesis import strategies as st
 from workflows.core.canonical import canonical, value_hash
 from workflows.core.durations import format_duration, parse_duration, parse_instant
 from workflows.core.errors import AobError
-from workflows.core.schemas import apply_defaults, check_schema, compile_schema
+from workflows.core.schemas import MAX_TOLD, MAX_VISITS, MAX_WORK, apply_defaults, check_schema, compile_schema
 from workflows.core.strictjson import JsonError, check, decode, encode
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\x00"))
@@ -121,6 +122,58 @@ def test_durations_survive_formatting(seconds: float) -> None:
 def test_instants_need_an_offset(text: str) -> None:
     with pytest.raises(AobError):
         parse_instant(text)
+
+
+def doubled(count: int, part: str) -> dict[str, Any]:
+    """Definitions of which each uses the one before twice, in the part of a schema that JSON text gives."""
+    defs: dict[str, Any] = {"d0": {"type": "string"}}
+    for number in range(1, count):
+        defs[f"d{number}"] = json.loads(part.replace("REF", json.dumps({"$ref": f"#/$defs/d{number - 1}"})))
+    return {"$defs": defs, "properties": {"x": {"$ref": f"#/$defs/d{count - 1}"}}}
+
+
+@pytest.mark.parametrize(
+    "part",
+    [
+        '{"anyOf": [REF, REF]}',
+        '{"allOf": [REF], "not": REF}',
+        '{"if": REF, "then": REF}',
+        '{"dependentSchemas": {"a": REF, "b": REF}}',
+        '{"allOf": [REF], "unevaluatedProperties": false}',
+    ],
+)
+def test_a_schema_whose_references_multiply_is_refused_by_the_name_of_its_limit(part: str) -> None:
+    [problem] = check_schema(doubled(40, part), pointer="/inputs")
+    assert (problem.code, problem.pointer) == ("schema_limit", "/inputs") and str(MAX_VISITS) in problem.message
+    assert check_schema(doubled(4, part)) == []
+
+
+def test_a_schema_that_refers_to_itself_without_going_deeper_is_refused() -> None:
+    assert check_schema({"allOf": [{"$ref": "#"}]})[0].code == "schema_limit"
+    anchored = {"$defs": {"a": {"$anchor": "a", "not": {"$ref": "#b"}}, "b": {"$anchor": "b", "$ref": "#a"}}}
+    assert check_schema({**anchored, "$ref": "#a"})[0].code == "schema_limit"
+    tree = {"properties": {"children": {"items": {"$ref": "#"}}, "next": {"$ref": "#"}}}
+    assert check_schema(tree) == []
+
+
+def test_a_value_is_refused_when_its_schema_would_look_at_it_too_often() -> None:
+    branch = {"properties": {"x": {"$ref": "#/$defs/n"}}, "required": ["q"]}
+    schema = {"$defs": {"n": {"anyOf": [branch, branch]}}, "$ref": "#/$defs/n"}
+    assert check_schema(schema) == []
+    value: Any = {}
+    for _ in range(40):
+        value = {"x": value}
+    [problem] = compile_schema(schema).problems(value, pointer="/inputs")
+    assert (problem.code, problem.pointer) == ("schema_limit", "/inputs") and str(MAX_WORK) in problem.message
+    assert compile_schema(schema).problems({"x": {"x": {}}})[0].code == "schema_any_of"
+
+
+def test_the_faults_of_a_large_value_are_not_all_described() -> None:
+    many = [True] * (MAX_TOLD + 1)
+    [first] = compile_schema({"items": {"type": "string"}}).problems(many)
+    assert (first.code, first.pointer) == ("wrong_type", "/0")
+    either = {"anyOf": [{"items": {"type": "string"}}, {"items": {"type": "number"}}]}
+    assert [one.code for one in compile_schema(either).problems(many)] == ["schema_mismatch"]
 
 
 def test_schemas_never_reach_for_the_network_or_files() -> None:
