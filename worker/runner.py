@@ -85,6 +85,11 @@ class Runner:
         self._done = asyncio.Event()
         self._rung_for: list[int] = []
         self._unsure = False
+        self._telling = asyncio.Lock()
+        """Held from the commit that leases tasks to this worker until they are begun: between the two, nothing here
+        knows them, and they look as if the answer had been lost."""
+        self._given_up: set[int] = set()
+        """Attempts that were executed here and could not be recorded; they are not executed again."""
         self._stopping = False
         self._patience: float | None = FINISH_SECONDS
         self._drained = False
@@ -163,10 +168,7 @@ class Runner:
             self._rung_for.clear()
             return 0
         if self._unsure:
-            # The database may have leased tasks to us and the answer was lost (hazard F9).
-            again = await asyncio.to_thread(dispatch.lease_again, worker=self.name, held=list(self._running))
-            self._unsure = False
-            await self._begin(again)
+            await self._take_again()
         ids, self._rung_for = self._rung_for, []
         tasks = await asyncio.to_thread(
             dispatch.lease, worker=self.name, plane=self.plane, types=self._types, limit=free, ids=ids or None
@@ -176,6 +178,14 @@ class Runner:
         await self._begin(tasks)
         return len(tasks)
 
+    async def _take_again(self) -> None:
+        """Starts what the database may have leased to us in a commit whose answer was lost (hazard F9)."""
+        async with self._telling:
+            held = [*self._running, *self._given_up]
+            again = await asyncio.to_thread(dispatch.lease_again, worker=self.name, held=held)
+            self._unsure = False
+            await self._begin(again)
+
     async def _begin(self, tasks: Sequence[Leased]) -> None:
         """Starts leased tasks; in full fidelity only when their start is recorded."""
         if tasks and settings.AOB_FIDELITY == "full":
@@ -184,7 +194,8 @@ class Runner:
 
     def _start(self, tasks: Sequence[Leased]) -> None:
         for task in tasks:
-            self._running[task.id] = (task, self._loop.create_task(self._execute(task)))
+            if task.id not in self._running:
+                self._running[task.id] = (task, self._loop.create_task(self._execute(task)))
 
     async def _execute(self, task: Leased) -> None:
         lines: list[dict[str, str]] = []
@@ -281,9 +292,14 @@ class Runner:
                     # A defect of ours: these attempts run out with their leases; all others are recorded.
                     _log.exception("Results cannot be recorded")
                     for one in group:
+                        self._given_up.add(one.task.id)
                         self._running.pop(one.task.id, None)
 
     async def _record_group(self, group: list[Finished]) -> None:
+        async with self._telling:
+            await self._record_and_begin(group)
+
+    async def _record_and_begin(self, group: list[Finished]) -> None:
         free = 0 if self._stopping else max(self._free() + len(group), 0)
         ids = list(dict.fromkeys(one.task.run_id for one in group))
         advanced = await asyncio.to_thread(
