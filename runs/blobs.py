@@ -1,11 +1,15 @@
 """Content-addressed storage (law 5): small blobs in Postgres, larger ones zstd-compressed in the blob storage.
 
 A blob's name is the hash of its bytes; what is read is checked against its name before it is handed on.
+
+Collection (`runs.collecting`) takes only what has been unused for COLLECT_DAYS, under a lock on its row. Who stores a
+blob makes its row young first and its file after that; who names one that is not young locks its row against collection.
 """
 
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -25,6 +29,11 @@ from workflows.core.errors import AobError, LimitExceeded
 SMALL_BYTES = 64 * 1024
 CHUNK = 256 * 1024
 VALUE_TYPE = "application/json"
+NAME = re.compile(rb"sha256:[0-9a-f]{64}")
+
+COLLECT_DAYS = 1.0
+YOUNG_DAYS = 0.5
+"""No transaction lasts so long that a blob becomes collectable in it that is young at its beginning."""
 
 
 class BlobError(AobError):
@@ -43,12 +52,33 @@ def reference(name: str, size: int, media_type: str) -> dict[str, Any]:
 
 
 def write_values(cursor: psycopg.Cursor[Any], values: Mapping[str, bytes]) -> None:
-    """Writes JSON values as blobs within the caller's transaction."""
-    for name, data in values.items():
+    """Writes JSON values as blobs within the caller's transaction, with which blobs they name.
+
+    In the order of their names, so that two transactions with the same values wait for each other instead of deadlocking.
+    """
+    for name, data in sorted(values.items()):
         small = len(data) <= SMALL_BYTES
+        _insert(cursor, name, len(data), VALUE_TYPE, data if small else None)
         if not small:
             _store(name, ContentFile(zstandard.compress(data)))
-        _insert(cursor, name, len(data), VALUE_TYPE, data if small else None)
+    for name, data in values.items():
+        parts = {part.decode() for part in NAME.findall(data)} if b"sha256:" in data else None
+        if parts:
+            # What a value names is kept as long as the value, whichever runs have it.
+            cursor.execute(
+                "INSERT INTO blob_part (hash, part) SELECT %s, hash FROM blob WHERE hash = ANY(%s) ORDER BY hash"
+                " FOR KEY SHARE ON CONFLICT DO NOTHING",
+                [name, sorted(parts)],
+            )
+
+
+def keep(cursor: Any, names: Iterable[str]) -> None:
+    """Lets nobody collect these blobs until the caller's transaction, which writes a use of them, has ended."""
+    cursor.execute(
+        "SELECT 1 FROM blob WHERE hash = ANY(%s) AND created_at < clock_timestamp() - make_interval(secs => %s)"
+        " ORDER BY hash FOR KEY SHARE",
+        [list(names), YOUNG_DAYS * 86_400],
+    )
 
 
 def put(chunks: Iterable[bytes], *, media_type: str, max_bytes: int) -> dict[str, Any]:
@@ -91,11 +121,18 @@ class BlobWriter:
         name = f"sha256:{self._hash.hexdigest()}"
         small = self.size <= SMALL_BYTES
         if not small:
-            self._file.seek(0)
-            _store(name, File(self._file))
+            # Before the transaction, because it may take long.
+            self._store(name)
         with db.transaction() as cursor:
             _insert(cursor, name, self.size, media_type, self._head if small else None)
+            if not small:
+                # An older file of this name may have been collected until the row was there; hardly ever it was.
+                self._store(name)
         return reference(name, self.size, media_type)
+
+    def _store(self, name: str) -> None:
+        self._file.seek(0)
+        _store(name, File(self._file))
 
     def close(self) -> None:
         self._file.close()
@@ -121,7 +158,7 @@ def read(name: str) -> Iterator[bytes]:
     file = _open(name)
     try:
         _check(name, _decompressed(name, file))
-        with _using_storage(name):
+        with using_storage(name):
             file.seek(0)
     except BaseException:
         file.close()
@@ -198,13 +235,14 @@ class AsyncBlobs:
             yield chunk
 
 
-def delete(names: Iterable[str]) -> None:
-    """Removes stored files; the rows are gone already."""
-    for name in names:
-        storages["blobs"].delete(_key(name))
+def delete(name: str) -> None:
+    """Removes a stored file. The caller has made sure that nobody stores or names it meanwhile."""
+    with using_storage(name):
+        storages["blobs"].delete(key_of(name))
 
 
-def _key(name: str) -> str:
+def key_of(name: str) -> str:
+    """Where a blob's file lies in the storage."""
     digest = name.removeprefix("sha256:")
     if len(digest) != 64 or not all(letter in "0123456789abcdef" for letter in digest):
         raise BlobError("blob_unknown", f"{name[:80]!r} is not the name of a blob.")
@@ -212,15 +250,15 @@ def _key(name: str) -> str:
 
 
 def _store(name: str, content: Any) -> None:
-    key = _key(name)
-    with _using_storage(name):
+    key = key_of(name)
+    with using_storage(name):
         if not storages["blobs"].exists(key):
             storages["blobs"].save(key, content)
 
 
 def _open(name: str) -> IO[bytes]:
-    key = _key(name)
-    with _using_storage(name):
+    key = key_of(name)
+    with using_storage(name):
         try:
             return storages["blobs"].open(key)  # type: ignore[no-any-return]
         except FileNotFoundError:
@@ -231,7 +269,7 @@ def _decompressed(name: str, file: IO[bytes], *, close: bool = False) -> Iterato
     try:
         reader = zstandard.ZstdDecompressor().stream_reader(file, closefd=False)
         while True:
-            with _using_storage(name):
+            with using_storage(name):
                 chunk = reader.read(CHUNK)
             if not chunk:
                 return
@@ -242,7 +280,7 @@ def _decompressed(name: str, file: IO[bytes], *, close: bool = False) -> Iterato
 
 
 @contextmanager
-def _using_storage(name: str) -> Iterator[None]:
+def using_storage(name: str) -> Iterator[None]:
     """Raises StorageUnavailable for whatever the storage raises: each backend has errors of its own."""
     try:
         yield
@@ -256,7 +294,11 @@ def _using_storage(name: str) -> Iterator[None]:
 
 
 def _insert(cursor: psycopg.Cursor[Any], name: str, size: int, media_type: str, data: bytes | None) -> None:
+    """Writes the row, or makes an old one young. A young one is neither written nor locked: many may store the same."""
     cursor.execute(
-        "INSERT INTO blob (hash, size, media_type, data) VALUES (%s, %s, %s, %s) ON CONFLICT DO NOTHING",
-        [name, size, media_type[:200], data],
+        "INSERT INTO blob (hash, size, media_type, data) SELECT %(name)s::varchar, %(size)s, %(type)s, %(data)s::bytea"
+        " WHERE NOT EXISTS (SELECT FROM blob WHERE hash = %(name)s::varchar"
+        " AND created_at > clock_timestamp() - make_interval(secs => %(young)s))"
+        " ON CONFLICT (hash) DO UPDATE SET created_at = clock_timestamp()",
+        {"name": name, "size": size, "type": media_type[:200], "data": data, "young": YOUNG_DAYS * 86_400},
     )

@@ -285,7 +285,10 @@ class TicketMessage(models.Model):
 
 
 class Blob(models.Model):
-    """Bytes named by their hash: small ones here, larger ones compressed in the blob storage."""
+    """Bytes named by their hash: small ones here, larger ones compressed in the blob storage.
+
+    `created_at` is when they were last stored, give or take half a day: nothing younger than a day is collected.
+    """
 
     hash = models.CharField(primary_key=True, max_length=71)
     size = models.BigIntegerField()
@@ -307,6 +310,18 @@ class BlobUse(models.Model):
     class Meta:
         db_table = "blob_use"
         indexes = [models.Index(fields=["hash"], name="blob_use_hash")]
+
+
+class BlobPart(models.Model):
+    """Which stored value names which blob: what it names is kept as long as the value. No right to read comes of it."""
+
+    pk = models.CompositePrimaryKey("hash", "part")
+    hash = models.CharField(max_length=71)
+    part = models.CharField(max_length=71)
+
+    class Meta:
+        db_table = "blob_part"
+        indexes = [models.Index(fields=["part"], name="blob_part_part")]
 
 
 class StartKey(models.Model):

@@ -215,7 +215,11 @@ def replay(run_id: str, start_node: str, *, inputs: Any = None, version: str | N
     ir = ir_of(wanted)
     new = new_id()
     with db.transaction() as cursor:
+        # Retention deletes only what has ended, and passes over what is locked: the new run names its blobs by then.
+        cursor.execute("SELECT 1 FROM run WHERE id = %s AND ended_at IS NOT NULL FOR KEY SHARE", [run_id])
         log = events_of(cursor, run_id)
+        if not log:
+            raise unknown_run(run_id)
         now = db.database_now(cursor)
         values = Values(fetch)
         old_inputs = values.load([log[0].data["inputs"]] if "inputs" in log[0].data else log[0].data["inputs_ref"])

@@ -9,7 +9,7 @@ from collections.abc import Callable
 import psycopg
 from django.conf import settings
 
-from runs import blobs, db, wake
+from runs import collecting, db, wake
 from runs.dispatch import RING_AGAIN_SECONDS, ring_ids
 
 SWEEP_SECONDS = 2.0
@@ -55,15 +55,7 @@ def retain(days: float, *, limit: int = 500) -> int:
             ("run", "id"),
         ):  # fmt: skip
             cursor.execute(f"DELETE FROM {table} WHERE {column} = ANY(%s::uuid[])", [old])
-    with db.transaction() as cursor:
-        gone = cursor.execute(
-            "DELETE FROM blob WHERE hash IN (SELECT b.hash FROM blob b LEFT JOIN blob_use u USING (hash)"
-            " WHERE u.hash IS NULL AND b.created_at < clock_timestamp() - interval '1 day'"
-            " AND NOT EXISTS (SELECT 1 FROM workflow_patch p WHERE p.evidence = b.hash AND p.evidence <> '') LIMIT %s)"
-            " RETURNING hash, data IS NULL",
-            [limit],
-        ).fetchall()
-    blobs.delete(name for name, stored in gone if stored)
+    collecting.collect(limit=limit)
     return len(old)
 
 

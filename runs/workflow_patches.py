@@ -10,11 +10,11 @@ import uuid
 from typing import Any
 
 import msgspec
-from django.db import transaction
+from django.db import connection, transaction
 from django.db.models import Max, Q
 from django.utils import timezone
 
-from runs import db, irs, patch_tickets, patches
+from runs import blobs, db, irs, patch_tickets, patches
 from runs.core import patching
 from runs.core.rehearsal import Report, in_words
 from runs.errors import RunError, Unavailable, is_id
@@ -315,6 +315,9 @@ def _settle(
             return
         for field, value in changed.items():
             setattr(patch, field, value)
+        if patch.evidence:
+            with connection.cursor() as cursor:
+                blobs.keep(cursor, [patch.evidence])
         patch.save(force_insert=True)
         if patch.status == "pending_review":
             patch_tickets.open_of(patch)

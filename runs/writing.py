@@ -139,6 +139,7 @@ def _write_events(cursor: psycopg.Cursor[Any], changes: Sequence[Change]) -> Non
     uses -= {(change.row.id, change.row.version) for change in changes}
     if uses:
         runs, names = zip(*sorted(uses), strict=True)
+        blobs.keep(cursor, set(names))
         cursor.execute(
             "INSERT INTO blob_use (run_id, hash) SELECT * FROM unnest(%s::uuid[], %s::text[]) ON CONFLICT DO NOTHING",
             [list(runs), list(names)],

@@ -80,7 +80,7 @@ ERRORS = [OSError(5, "Input/output error"), ServerError("500 Internal Server Err
 
 
 def stored_file(name: str) -> Path:
-    return Path(storages["blobs"].real.path(blobs._key(name)))
+    return Path(storages["blobs"].real.path(blobs.key_of(name)))
 
 
 def waiting_for_go() -> dict[str, Any]:

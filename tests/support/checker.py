@@ -137,6 +137,9 @@ UNION ALL
 SELECT 'I14', u.run_id::text, 'the blob ' || u.hash || ' is not there' FROM blob_use u
 LEFT JOIN blob b ON b.hash = u.hash LEFT JOIN version v ON v.hash = u.hash WHERE b.hash IS NULL AND v.hash IS NULL
 UNION ALL
+SELECT 'I14', 'none', 'of ' || p.hash || ' and the blob ' || p.part || ' that it names, one is not there' FROM blob_part p
+LEFT JOIN blob b ON b.hash = p.hash LEFT JOIN blob q ON q.hash = p.part WHERE b.hash IS NULL OR q.hash IS NULL
+UNION ALL
 SELECT 'I14', s.run_id::text, 'a key stands for a run that is not there' FROM start_key s
 LEFT JOIN run r ON r.id = s.run_id WHERE r.id IS NULL
 UNION ALL

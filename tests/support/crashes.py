@@ -268,7 +268,7 @@ def wipe() -> None:
         for run in runs:
             cursor.execute("SELECT set_config('aob.retention', %s, true)", [run])
             cursor.execute("DELETE FROM run_event WHERE run_id = %s", [run])
-        cursor.execute("TRUNCATE run, run_snapshot, run_inbox, task, dead_letter, ticket, start_key, blob_use")
+        cursor.execute("TRUNCATE run, run_snapshot, run_inbox, task, dead_letter, ticket, start_key, blob_use, blob_part")
         cursor.execute("DELETE FROM blob")
 
 
