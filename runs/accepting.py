@@ -9,7 +9,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import msgspec
@@ -34,6 +34,8 @@ from workflows.core.errors import AobError, LimitExceeded
 from workflows.core.ir import WorkflowIR
 from workflows.core.strictjson import check, encode, encode_ordered
 from workflows.services import LATEST, require_version, resolve
+
+Guard = Callable[[psycopg.Cursor[Any]], None]
 
 MAX_KEY = 300
 MAX_LABELS = 20
@@ -108,19 +110,22 @@ def new_id() -> str:
     return time_id(time.time_ns() // 1_000_000, _chance.take(10))
 
 
-def start(request: StartRequest) -> Started:
+def start(request: StartRequest, *, guard: Guard | None = None) -> Started:
     """Starts one run. Raises AobError."""
-    outcome = start_many([request])[0]
+    outcome = start_many([request], guard=guard)[0]
     if isinstance(outcome, AobError):
         raise outcome
     return outcome
 
 
-def start_many(requests: Sequence[StartRequest], *, run_ahead: bool = True) -> list[Started | AobError]:
+def start_many(
+    requests: Sequence[StartRequest], *, run_ahead: bool = True, guard: Guard | None = None
+) -> list[Started | AobError]:
     """Starts many runs in one transaction; what is wrong with one leaves the others alone.
 
     Their pure parts run ahead and are committed with them, unless `run_ahead` is off: then coordinators
-    take them up, and many more are accepted in the same time. Raises Overloaded, and then accepts none.
+    take them up, and many more are accepted in the same time. `guard` is asked in that transaction, and raises where
+    they may not start any more. Raises Overloaded, and then accepts none.
     """
     if not requests:
         return []
@@ -138,7 +143,7 @@ def start_many(requests: Sequence[StartRequest], *, run_ahead: bool = True) -> l
         left -= len(change.events) - 1
         changes[place] = change
     tasks: list[Leased] = []
-    more = _commit(changes, requests, outcomes, tasks, now)
+    more = _commit(changes, requests, outcomes, tasks, now, guard)
     bells.ring(tasks=tasks, ready=more)
     return [outcome for outcome in outcomes if outcome is not None]
 
@@ -241,6 +246,7 @@ def _commit(
     outcomes: list[Started | AobError | None],
     tasks: list[Leased],
     now: int,
+    guard: Guard | None,
 ) -> bool:
     """Writes new runs in one transaction; gives whether a coordinator has something to do.
 
@@ -250,6 +256,8 @@ def _commit(
         return False
     try:
         with db.transaction(pipelined=len(changes) <= db.PIPELINED_RUNS) as cursor:
+            if guard is not None:
+                guard(cursor)
             known = _remember(cursor, changes, requests)
             fresh = {place: change for place, change in changes.items() if place not in known}
             new_tasks, more = write(cursor, list(fresh.values()), now=now)
@@ -266,7 +274,7 @@ def _commit(
             return False
         middle = len(places) // 2
         halves = [{place: changes[place] for place in half} for half in (places[:middle], places[middle:])]
-        first, second = (_commit(half, requests, outcomes, tasks, now) for half in halves)
+        first, second = (_commit(half, requests, outcomes, tasks, now, guard) for half in halves)
         return first or second
     for place, outcome in known.items():
         outcomes[place] = outcome

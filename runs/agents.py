@@ -6,10 +6,12 @@ every right is checked here again (hazards L1, L4). What one step may use is res
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
+import psycopg
 from django.conf import settings
 
 from runs import db, dispatch, patches, queries, services, wake
@@ -20,7 +22,7 @@ from runs.core.agents import MICRODOLLARS, StepRefused
 from runs.core.events import Fact
 from runs.core.limits import grant_of_agent
 from runs.core.scope import variables
-from runs.core.values import Values, get, put
+from runs.core.values import MissingValue, Values, get, put
 from runs.holding import Held, hold
 from runs.irs import ir_of
 from runs.leases import Finished, Leased
@@ -47,6 +49,8 @@ MAX_LINE, MAX_LINES = 500, 30
 
 STEPS = ("AgentStepStarted", "AgentStepEnded")
 """Nodes whose output comes from outside AOB, or may hold what does."""
+
+_log = logging.getLogger(__name__)
 
 
 class Lease(msgspec.Struct, frozen=True):
@@ -86,7 +90,15 @@ def claim(runner: str, slots: int) -> list[dict[str, Any]]:
         return []
     types = sorted(name for name, one in node_types().items() if one.is_task and one.plane == PLANE)
     leased = dispatch.lease(worker=f"agent:{runner}"[:200], plane=PLANE, types=types, limit=min(slots, MAX_CLAIMED))
-    return [_told(task) for task in leased]
+    told = []
+    for task in leased:
+        try:
+            told.append(_told(task))
+        except (AobError, MissingValue, OSError) as error:
+            # Its run ended meanwhile, is busy, or cannot be read now. The others are none the worse for it.
+            _log.info("The agent %s of run %s is not given out: %s", task.node, task.run_id, error)
+            dispatch.release(task)
+    return told
 
 
 def renew(leases: Sequence[Lease]) -> list[int]:
@@ -191,6 +203,7 @@ def patch(lease: Lease, key: str, operations: Any, reason: str) -> dict[str, Any
             mode=mode,
             key=f"{lease.node}:{key}",
         ),
+        guard=lambda held: _require(held, lease),
     )
 
 
@@ -226,7 +239,7 @@ def start_workflow(lease: Lease, key: str, workflow: str, inputs: Any, consent: 
         key=f"{lease.run}:{lease.node}:{key}",
         max_agents=0,
     )
-    return services.start(request).id
+    return services.start(request, guard=lambda cursor: _require_lease(cursor, lease)).id
 
 
 def ask(lease: Lease, key: str, question: str, form: dict[str, Any] | None) -> str:
@@ -256,7 +269,7 @@ def ask(lease: Lease, key: str, question: str, form: dict[str, Any] | None) -> s
         key=f"{lease.run}:{lease.node}:{key}",
         max_agents=0,
     )
-    return services.start(request).id
+    return services.start(request, guard=lambda cursor: _require_lease(cursor, lease)).id
 
 
 def ask_consent(lease: Lease, key: str, tool: str, arguments: dict[str, Any]) -> str:
@@ -300,7 +313,7 @@ def ask_consent(lease: Lease, key: str, tool: str, arguments: dict[str, Any]) ->
         key=f"{lease.run}:{lease.node}:{key}",
         max_agents=0,
     )
-    return services.start(request).id
+    return services.start(request, guard=lambda cursor: _require_lease(cursor, lease)).id
 
 
 def _in_lines(arguments: dict[str, Any]) -> str:
@@ -346,6 +359,7 @@ def _told(task: Leased) -> dict[str, Any]:
     lease = Lease(task.id, task.token, task.run_id, task.node, task.attempt)
     values = Values(fetch)
     with hold(task.run_id) as held:
+        rules.live(held.state, task.node, task.attempt)
         config = values.load(get(task.data, "input") or [{}])
         budget = rules.left(held.state, ir_of, task.node)
         node = rules.node_of(held.state, ir_of, task.node)
@@ -410,14 +424,19 @@ def _steps(held: Held, node: str, values: Values) -> list[dict[str, Any]]:
 
 def _require(held: Held, lease: Lease) -> None:
     """Raises StepRefused when the lease no longer holds, or is for something else than it says."""
-    row = held.cursor.execute(
+    _require_lease(held.cursor, lease)
+    rules.live(held.state, lease.node, lease.attempt)
+
+
+def _require_lease(cursor: psycopg.Cursor[Any], lease: Lease) -> None:
+    """The lease holds until the transaction has ended: its row is locked, and it goes with the attempt."""
+    row = cursor.execute(
         "SELECT 1 FROM task WHERE id = %s AND lease_token = %s AND run_id = %s AND node = %s AND attempt = %s"
-        " AND lease_until > clock_timestamp()",
+        " AND lease_until > clock_timestamp() FOR KEY SHARE",
         [lease.task, lease.token, lease.run, lease.node, lease.attempt],
     ).fetchone()
     if row is None:
         raise StepRefused("agent_stopped", "The lease on this task is over.")
-    rules.live(held.state, lease.node, lease.attempt)
 
 
 def _store(held: Held, value: Any) -> Any:

@@ -120,6 +120,16 @@ def lease_again(*, worker: str, held: Sequence[int]) -> list[Leased]:
         return [Leased(*row) for row in cursor]
 
 
+def release(task: Leased) -> None:
+    """Gives a task back that was not begun; others may lease it at once."""
+    with db.statement() as cursor:
+        cursor.execute(
+            "UPDATE task SET lease_until = NULL, lease_token = NULL, leased_at = NULL, worker = NULL"
+            " WHERE id = %s AND lease_token = %s",
+            [task.id, task.token],
+        )
+
+
 def renew(tasks: Sequence[Leased]) -> set[int]:
     """Heartbeat: the ids of the tasks whose leases still hold."""
     with db.statement() as cursor:

@@ -7,7 +7,7 @@ final: applied, waiting for review, only tried, or refused.
 from __future__ import annotations
 
 import uuid
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -16,6 +16,7 @@ import msgspec
 from runs import db, irs
 from runs.blobs import fetch
 from runs.core import patching
+from runs.core.agents import StepRefused
 from runs.core.simulate import recorded, simulate
 from runs.core.state import State
 from runs.core.values import Value, Values, get, put
@@ -29,6 +30,8 @@ from workflows.core.errors import AobError, LimitExceeded
 from workflows.core.grants import EVERYTHING, Author, Grant, Mode
 from workflows.core.patches import Operation, PatchConflict
 from workflows.services import document_limits, document_of, pins_of, save_version
+
+Guard = Callable[[Held], None]
 
 MAX_REASON = 2_000
 MAX_REFUSED = 100
@@ -60,10 +63,11 @@ class Proposal(msgspec.Struct, frozen=True, kw_only=True):
     reverts: str | None = None
 
 
-def propose(run_id: str, proposal: Proposal) -> dict[str, Any]:
+def propose(run_id: str, proposal: Proposal, *, guard: Guard | None = None) -> dict[str, Any]:
     """Judges a patch and applies it, keeps it for review, or only tries it; gives it as `show` does.
 
-    Raises RunError, PatchRefused (with problems that name their layer), PatchConflict, LimitExceeded.
+    `guard` is asked while the run is held, before anything is written, and raises where the author may no longer act.
+    Raises RunError, PatchRefused (with problems that name their layer), PatchConflict, LimitExceeded, StepRefused.
     """
     _version(run_id)
     patch_id = _id_of(run_id, proposal.key)
@@ -72,16 +76,16 @@ def propose(run_id: str, proposal: Proposal) -> dict[str, Any]:
         return known
     try:
         proposal = checked(proposal)
-        _settle(run_id, patch_id, proposal)
+        _settle(run_id, patch_id, proposal, guard=guard)
     except AobError as error:
         known = _known(run_id, patch_id, proposal)
         if known is not None:
             return known  # The same key, by another request that was quicker: this one met its outcome.
-        if isinstance(error, (PatchConflict, RunError, Unavailable)):
+        if isinstance(error, (PatchConflict, RunError, Unavailable, StepRefused)):
             raise
         refused = patching.refusal(error)
         if proposal.author.is_machine:
-            _record_refusal(run_id, patch_id, proposal, refused)
+            _record_refusal(run_id, patch_id, proposal, refused, guard)
         raise refused from None
     return _known(run_id, patch_id, proposal) or show(patch_id, run_id=run_id)
 
@@ -231,12 +235,21 @@ def _told(
     return {key: part for key, part in told.items() if part is not None}
 
 
-def _settle(run_id: str, patch_id: str, proposal: Proposal, *, decided: dict[str, Any] | None = None) -> None:
+def _settle(
+    run_id: str,
+    patch_id: str,
+    proposal: Proposal,
+    *,
+    decided: dict[str, Any] | None = None,
+    guard: Guard | None = None,
+) -> None:
     """Makes the patched graph before the run is held, or once more then if others changed it meanwhile."""
     outputs = _outputs(run_id)
     head = _version(run_id)
     document, made = _made(run_id, proposal, head)
     with hold(run_id) as held:
+        if guard is not None:
+            guard(held)
         if held.state.version != head:
             head = held.state.version
             document, made = _made(run_id, proposal, head)
@@ -347,9 +360,13 @@ def read_grant(told: dict[str, list[str]] | None) -> Grant:
     return EVERYTHING if told is None else Grant(*(frozenset(told.get(key, ())) for key in Grant.__struct_fields__))
 
 
-def _record_refusal(run_id: str, patch_id: str, proposal: Proposal, refused: patching.PatchRefused) -> None:
+def _record_refusal(
+    run_id: str, patch_id: str, proposal: Proposal, refused: patching.PatchRefused, guard: Guard | None
+) -> None:
     """A machine's refused patch stands in the log, with why; its operations only where they are a small list."""
     with hold(run_id) as held:
+        if guard is not None:
+            guard(held)
         if held.state.ended or held.state.refused >= MAX_REFUSED or _row_of(run_id, patch_id, held) is not None:
             return
         data = {

@@ -8,13 +8,17 @@ from typing import Any
 import psycopg
 import pytest
 
-from runs import db, dispatch, queries
+from runs import agents, db, dispatch, holding, patches, queries, services, sweeper
 from runs.coordinator import Advancer
+from runs.core.agents import StepRefused
+from tests.integration.test_patches import add
+from tests.support.parallel import meanwhile
 from tests.support.servers import HttpServer
 from tests.support.system import ended, start
 from tests.support.waiting import eventually
-from tests.unit.runs_core.test_engine import graph
+from tests.unit.runs_core.test_engine import graph, value
 from worker.runner import Runner
+from workflows.services import push
 
 
 def call(server: HttpServer, path: str) -> dict[str, Any]:
@@ -98,3 +102,85 @@ def test_an_attempt_whose_lease_ran_out_is_not_taken_up_by_the_worker_that_stopp
             runner.stop()
         assert again == [[]] and paths(server) == ["/one"]
         assert queries.run(run)["status"] == "running"
+
+
+def agent(**config: Any) -> dict[str, Any]:
+    return {"type": "agent", "config": {"model": "scripted:x", "prompt": "Hi.", **config}, "on_failure": "skip"}
+
+
+def lose(run: str) -> None:
+    """The lease runs out, and the run goes on with another attempt."""
+    with db.transaction() as cursor:
+        cursor.execute("UPDATE task SET lease_until = clock_timestamp() - interval '1 s' WHERE run_id = %s", [run])
+    meanwhile(sweeper.sweep)
+    services.advancer().runs([run])
+
+
+def claimed() -> agents.Lease:
+    [told] = agents.claim("r1", 1)
+    return agents.Lease(**told["lease"])
+
+
+def test_a_patch_of_an_agent_that_has_lost_its_lease_changes_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = start(graph({"x": agent(patches="auto"), "y": {"type": "signal", "config": {"name": "go"}}}))
+    lease = claimed()
+    propose = patches.propose
+
+    def later(*arguments: Any, **more: Any) -> Any:
+        lose(run)
+        return propose(*arguments, **more)
+
+    monkeypatch.setattr(patches, "propose", later)
+    for operations in (add("more", "{{ 41 }}", before="y"), [{"op": "remove", "path": "/nodes/nothing"}]):
+        with pytest.raises(StepRefused, match="lease"):
+            agents.patch(lease, f"k{len(operations)}", operations, "Because.")
+    assert patches.listed(run) == []
+    assert not any(event["type"].startswith("Patch") for event in queries.events(run)["items"])
+
+
+@pytest.mark.parametrize("how", ["workflow", "question", "consent"])
+def test_an_agent_that_has_lost_its_lease_starts_nothing(monkeypatch: pytest.MonkeyPatch, how: str) -> None:
+    push({**graph({"a": value(1)}), "name": "tool"})
+    tools = [{"type": "workflow", "name": "tool"}, {"type": "ask_human"}]
+    consent = {"consent": ["workflow:tool"]} if how == "consent" else {}
+    run = start(graph({"x": agent(tools=tools, **consent)}))
+    lease = claimed()
+    start_run = services.start
+
+    def later(*arguments: Any, **more: Any) -> Any:
+        meanwhile(lambda: services.cancel(run, by="ada"))
+        return start_run(*arguments, **more)
+
+    acts = {
+        "workflow": lambda: agents.start_workflow(lease, "k", "tool", {}),
+        "question": lambda: agents.ask(lease, "k", "May I?", None),
+        "consent": lambda: agents.ask_consent(lease, "k", "workflow:tool", {"inputs": {}}),
+    }
+    monkeypatch.setattr(services, "start", later)
+    with pytest.raises(StepRefused, match="lease"):
+        acts[how]()
+    with db.transaction() as cursor:
+        assert cursor.execute("SELECT count(*) FROM run").fetchone() == (1,)
+        assert cursor.execute("SELECT count(*) FROM start_key").fetchone() == (0,)
+
+
+def test_an_agent_whose_run_ended_as_it_was_claimed_takes_no_other_along(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone, healthy = start(graph({"x": agent()})), start(graph({"x": agent()}))
+    lease = dispatch.lease
+
+    def and_cancels(**wanted: Any) -> Any:
+        leased = lease(**wanted)
+        meanwhile(lambda: services.cancel(gone, by="ada"))
+        return leased
+
+    monkeypatch.setattr(dispatch, "lease", and_cancels)
+    assert [told["run"] for told in agents.claim("r1", 10)] == [healthy]
+
+
+def test_an_agent_whose_run_is_busy_is_given_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(holding, "HOLD_MS", 50)
+    busy, healthy = start(graph({"x": agent()})), start(graph({"x": agent()}))
+    with db.transaction() as cursor:
+        cursor.execute("SELECT 1 FROM run WHERE id = %s FOR UPDATE", [busy])
+        assert [told["run"] for told in agents.claim("r1", 10)] == [healthy]
+    assert [told["run"] for told in agents.claim("r2", 10)] == [busy]
