@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import psycopg
+
 from runs import db, services
 from runs.queries import MAX_PAGE, value_at
 from workflows.core.errors import AobError
@@ -94,23 +96,28 @@ def dead_letter(number: int) -> dict[str, Any]:
 
 
 def replay(number: int, *, by: str) -> str:
-    """Replays the run from the failed node; gives the new run's id."""
+    """Replays the run from the failed node; gives the new run's id. Once: raises DeadLetterError to who comes later."""
     row = _row(number)
     _require_open(row)
-    run_id = services.replay(row[1], row[3], by=by)
-    _resolve(number, "replayed", replayed_as=run_id)
-    return run_id
+    return services.replay(
+        row[1], row[3], by=by, guard=lambda cursor, new: _resolve(cursor, number, "replayed", replayed_as=new)
+    )
 
 
 def discard(number: int, *, reason: str | None) -> None:
     """Marks it as dealt with."""
     _require_open(_row(number))
-    _resolve(number, "discarded", reason=reason)
+    with db.transaction() as cursor:
+        _resolve(cursor, number, "discarded", reason=reason)
 
 
 def _row(number: int) -> Any:
     with db.transaction() as cursor:
-        row = cursor.execute(f"SELECT {_COLUMNS} FROM dead_letter WHERE id = %s", [number]).fetchone()
+        return _found(cursor, number)
+
+
+def _found(cursor: psycopg.Cursor[Any], number: int) -> Any:
+    row = cursor.execute(f"SELECT {_COLUMNS} FROM dead_letter WHERE id = %s", [number]).fetchone()
     if row is None:
         raise DeadLetterError(
             "dead_letter_unknown", f"There is no dead letter {number}.", hint="See `aob deadletter list`."
@@ -119,17 +126,23 @@ def _row(number: int) -> Any:
 
 
 def _require_open(row: Any) -> None:
-    if row[8] != "open":
-        raise DeadLetterError("dead_letter_closed", f"Dead letter {row[0]} is {row[8]} already.")
+    number, status, replayed_as = row[0], row[8], row[9]
+    if status != "open":
+        as_which = f", as run {replayed_as}" if replayed_as else ""
+        raise DeadLetterError("dead_letter_closed", f"Dead letter {number} is {status} already{as_which}.")
 
 
-def _resolve(number: int, status: str, *, replayed_as: str | None = None, reason: str | None = None) -> None:
-    with db.transaction() as cursor:
-        cursor.execute(
-            "UPDATE dead_letter SET status = %s, replayed_as = %s, reason = %s, resolved_at = clock_timestamp()"
-            " WHERE id = %s",
-            [status, replayed_as, reason and reason[:2000], number],
-        )
+def _resolve(
+    cursor: psycopg.Cursor[Any], number: int, status: str, *, replayed_as: str | None = None, reason: str | None = None
+) -> None:
+    """Closes it, unless somebody has by now: who does it at the same time waits here until the other has committed."""
+    cursor.execute(
+        "UPDATE dead_letter SET status = %s, replayed_as = %s, reason = %s, resolved_at = clock_timestamp()"
+        " WHERE id = %s AND status = 'open'",
+        [status, replayed_as, reason and reason[:2000], number],
+    )
+    if not cursor.rowcount:
+        _require_open(_found(cursor, number))
 
 
 def _view(row: Any) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import cache
 from typing import Any
 
@@ -201,12 +201,19 @@ def set_retry_policy(run_id: str, node: str, retry: Mapping[str, Any], *, by: st
     tell(run_id, Fact("RetryOverridden", node, {"retry": dict(retry), "by": by}))
 
 
-def _kept(data: Mapping[str, Any], *keys: str) -> dict[str, Any]:
-    return {key: data[key] for key in keys if key in data}
+def replay(
+    run_id: str,
+    start_node: str,
+    *,
+    inputs: Any = None,
+    version: str | None = None,
+    by: str,
+    guard: Callable[[psycopg.Cursor[Any], str], None] | None = None,
+) -> str:
+    """Forks a new run at the start of a node; gives its id. Raises AobError when it cannot be done.
 
-
-def replay(run_id: str, start_node: str, *, inputs: Any = None, version: str | None = None, by: str) -> str:
-    """Forks a new run at the start of a node; gives its id. Raises AobError when it cannot be done."""
+    `guard` is called with the new run's id in the transaction that starts it, and raises where that may not be.
+    """
     from runs.core.fork import ReplayError, fork
     from runs.store import events_of
 
@@ -215,6 +222,8 @@ def replay(run_id: str, start_node: str, *, inputs: Any = None, version: str | N
     ir = ir_of(wanted)
     new = new_id()
     with db.transaction() as cursor:
+        if guard is not None:
+            guard(cursor, new)
         # Retention deletes only what has ended, and passes over what is locked: the new run names its blobs by then.
         cursor.execute("SELECT 1 FROM run WHERE id = %s AND ended_at IS NOT NULL FOR KEY SHARE", [run_id])
         log = events_of(cursor, run_id)
@@ -234,7 +243,11 @@ def replay(run_id: str, start_node: str, *, inputs: Any = None, version: str | N
             priority=row[3],
             birth=Birth(forked_from=run_id),
             by=by,
-            extra={"attempt": attempt, "forked_from": forked_from, **_kept(log[0].data, "outside")},
+            extra={
+                "attempt": attempt,
+                "forked_from": forked_from,
+                **({"outside": True} if log[0].data.get("outside") else {}),
+            },
         )
         state, events = fork(log, start_node, change.events[0], ir_of, values)
         if checked != old_inputs and any(event.type == "TicketDecided" for event in events):
