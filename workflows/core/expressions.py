@@ -20,6 +20,7 @@ from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_option
 from workflows.core.durations import format_duration
 from workflows.core.errors import AobError
 from workflows.core.functions import FUNCTIONS, MAX_TEXT, Function
+from workflows.core.ordering import KEYS, in_order, sorted_keys
 
 ROOTS = frozenset({"inputs", "nodes", "run", "item", "index", "iteration", "last", "output", "error", "attempt"})
 MAX_SOURCE = 10_000
@@ -28,7 +29,7 @@ MAX_COMPREHENSION = 9_000
 """So many elements a list may have in an expression with map, filter, all or exists: the engine copies the
 result for each element, so the cost grows with the square."""
 
-_COMPREHENSION = re.compile(r"\.\s*(map|filter|all|exists|exists_one|transformList|transformMap)\s*\(")
+_COMPREHENSIONS = frozenset({"map", "filter", "all", "exists", "exists_one", "transformList", "transformMap"})
 _LEXEME = re.compile(
     r"""
     (?P<comment>//[^\n]*)
@@ -175,10 +176,12 @@ class Expression(msgspec.Struct, frozen=True, eq=False):
         if isinstance(value, list):
             return [self._as_json(item) for item in value]
         if isinstance(value, dict):
-            for key in value:
+            # In order, because the engine's own is another one in each process (see `ordering`).
+            keys = sorted_keys(value)
+            for key in keys:
                 if not isinstance(key, str):
                     raise self._failed(f"the key {key!r} of a map is not text; use string()")
-            return {key: self._as_json(item) for key, item in value.items()}
+            return {key: self._as_json(value[key]) for key in keys}
         if isinstance(value, datetime):
             return value.isoformat().replace("+00:00", "Z")
         if isinstance(value, timedelta):
@@ -225,6 +228,9 @@ def _compile(source: str, allowed: frozenset[str]) -> Expression:
             if "no matching overload" not in str(error) or "undeclared" in str(error):
                 raise
             program = environment.compile(source, disable_check=True)
+        loops = _has_comprehension(lexemes)
+        if loops:
+            program = environment.deserialize(in_order(program.serialize()))
     except (RuntimeError, UnicodeEncodeError, ValueError) as error:
         raise _compile_error(source, str(error), allowed) from None
     reads = _reads(lexemes, ROOTS | allowed)
@@ -235,7 +241,7 @@ def _compile(source: str, allowed: frozenset[str]) -> Expression:
         roots=frozenset(reads),
         node_refs=_node_references(lexemes),
         program=program,
-        loops=bool(_COMPREHENSION.search(source)),
+        loops=loops,
         selection=selection,
         calls=calls,
         reads=reads,
@@ -283,6 +289,14 @@ def _root_names(lexemes: list[tuple[str, str]]) -> set[str]:
         for place, (kind, text) in enumerate(lexemes)
         if kind == "name" and (place == 0 or lexemes[place - 1][1] not in (".", "?."))
     }
+
+
+def _has_comprehension(lexemes: list[tuple[str, str]]) -> bool:
+    texts = [text for _, text in lexemes]
+    return any(
+        before == "." and name in _COMPREHENSIONS and after == "("
+        for before, name, after in zip(texts, texts[1:], texts[2:], strict=False)
+    )
 
 
 def _node_references(lexemes: list[tuple[str, str]]) -> frozenset[str] | None:
@@ -402,7 +416,7 @@ def _environment(allowed: frozenset[str]) -> Any:
     return cel.NewEnv(
         variables=dict.fromkeys(sorted(allowed), cel.Type.DYN),
         extensions=[
-            cel.CelExtension("aob", [*_arithmetic(), *_functions()]),
+            cel.CelExtension("aob", [*_arithmetic(), *_functions(), _keys()]),
             ext_strings.ExtStrings(),
             ext_math.ExtMath(),
             ext_encoders.ExtEncoders(),
@@ -478,6 +492,12 @@ def _functions() -> list[Any]:
             )
         )
     return declared
+
+
+def _keys() -> Any:
+    kind = cel.Type.Map(cel.Type.DYN, cel.Type.DYN)
+    overload = cel.Overload(id="aob_sorted_keys", return_type=cel.Type.DYN, parameters=[kind], impl=sorted_keys)
+    return cel.FunctionDecl(KEYS, [overload])
 
 
 def _guarded(call: Any) -> Any:

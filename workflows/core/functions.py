@@ -39,7 +39,7 @@ class Function(msgspec.Struct, frozen=True):
     member: bool = True
 
 
-def _key(value: Any) -> tuple[int, Any]:
+def key_order(value: Any) -> tuple[int, Any]:
     """Orders values of mixed types: null, booleans, numbers, text, the rest by their canonical JSON."""
     if value is None:
         return 0, 0
@@ -122,7 +122,7 @@ def _chunk(items: list[Any], size: int) -> list[list[Any]]:
 def _best(items: list[Any], choose: Callable[..., Any]) -> Any:
     if not items:
         raise ValueError("the list is empty")
-    return choose(items, key=_key)
+    return choose(items, key=key_order)
 
 
 def _average(items: list[Any]) -> float:
@@ -241,11 +241,11 @@ FUNCTIONS: tuple[Function, ...] = (
     Function("min", ("list",), lambda items: _best(items, min), "The smallest.", "[3, 1, 2].min()", 1),
     Function("max", ("list",), lambda items: _best(items, max), "The largest.", "[3, 1, 2].max()", 3),
     Function("avg", ("list",), _average, "The mean.", "[1, 2].avg()", 1.5),
-    Function("sort", ("list",), lambda items: sorted(items, key=_key), "In order.", "[3, 1].sort()", [1, 3]),
+    Function("sort", ("list",), lambda items: sorted(items, key=key_order), "In order.", "[3, 1].sort()", [1, 3]),
     Function(
         "sortBy",
         ("list", "string"),
-        lambda items, key: sorted(items, key=lambda item: _key(_get(item, key, None))),
+        lambda items, key: sorted(items, key=lambda item: key_order(_get(item, key, None))),
         "In the order of a field.",
         '[{"a": 2}, {"a": 1}].sortBy("a")',
         [{"a": 1}, {"a": 2}],

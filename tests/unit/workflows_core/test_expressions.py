@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -210,3 +214,70 @@ def test_long_lists_are_worked_on_without_growing() -> None:
     for _ in range(20):
         expression.evaluate({"nodes": {"l": rows}})
     assert psutil.Process().memory_info().rss - before < 20 * 2**20
+
+
+MAPS = st.dictionaries(TEXTS, SCALARS | st.dictionaries(TEXTS, SCALARS, max_size=5), min_size=2, max_size=30)
+OVER_MAPS = [
+    "inputs.data.map(k, k)",
+    "inputs.data.map(k, k != 'a', [k])",
+    "inputs.data.filter(k, k != 'a')",
+    "inputs.data.map(k, inputs.data[k])",
+    "[inputs.data, {'x': inputs.data}].map(m, m.map(k, k))",
+    "inputs.data.map(k, {k: type(inputs.data[k]) == map ? inputs.data[k].map(i, i) : []})",
+    "cel.bind(m, inputs.data.merge({'x': 1, 'y': 2}), m.map(k, k))",
+    "inputs.?data.orValue({}).map(k, k)",
+    "(true ? inputs.data : []).map(k, k)",
+    "true ? inputs.data.map(k, k) : 'another type'",
+    "inputs.data. // a comment\nmap(k, k)",
+    "inputs.data.map(k, k).map(k, k)",
+    "{'b': 1, 'a': 2, 'd': 3, 'c': 4}.map(k, k)",
+    "{'b': inputs.data, 'a': 2, 'd': 3, 'c': {'f': 1, 'e': 2}}",
+    "[inputs.data].map(m, m)",
+    "text({'a': inputs.data, 'x': 1})",
+    "'%s'.format([inputs.data])",
+]
+ELSEWHERE = """
+import sys
+import msgspec
+from workflows.core.expressions import ROOTS, compile_expression
+source, maps = msgspec.json.decode(sys.stdin.buffer.read())
+expressions = [compile_expression(one, pointer="", allowed=ROOTS) for one in source]
+values = [[one.evaluate({"inputs": {"data": data}}) for one in expressions] for data in maps]
+sys.stdout.buffer.write(msgspec.json.encode(values))
+"""
+
+
+@settings(max_examples=3, deadline=None)
+@given(st.lists(MAPS, min_size=15, max_size=15))
+def test_maps_are_gone_over_in_the_same_order_in_every_process(maps: list[dict[str, Any]]) -> None:
+    given = msgspec.json.encode([OVER_MAPS, maps])
+    told = {
+        subprocess.run(
+            [sys.executable, "-c", ELSEWHERE],
+            cwd=Path(__file__).parents[3],
+            input=given,
+            env={**os.environ, "PYTHONHASHSEED": seed},
+            capture_output=True,
+            check=True,
+        ).stdout
+        for seed in ("0", "1", "random")
+    }
+    assert len(told) == 1
+    for data, values in zip(maps, msgspec.json.decode(told.pop()), strict=True):
+        assert values[0] == sorted(data) == values[10]
+        assert values[2] == [key for key in sorted(data) if key != "a"]
+        assert canonical(values[3]) == canonical([data[key] for key in sorted(data)])
+
+
+def test_lists_are_gone_over_as_they_are() -> None:
+    rows = [{"n": 3, "tags": ["z", "a"]}, {"n": 1, "tags": []}, {"n": 2, "tags": ["m"]}]
+    assert evaluate("inputs.rows.map(r, r.tags)", inputs={"rows": rows}) == [["z", "a"], [], ["m"]]
+    assert evaluate("inputs.rows.map(r, r.tags.map(t, t + '!'))", inputs={"rows": rows}) == [["z!", "a!"], [], ["m!"]]
+    assert evaluate("inputs.rows.filter(r, r.n > 1).map(r, r.n)", inputs={"rows": rows}) == [3, 2]
+    assert evaluate("inputs.rows.exists_one(r, r.n == 2)", inputs={"rows": rows}) is True
+
+
+@pytest.mark.parametrize("source", ["inputs.n.map(x, x)", "'text'.map(x, x)", "inputs.gone.map(x, x)"])
+def test_only_lists_and_maps_are_gone_over(source: str) -> None:
+    with pytest.raises(ExpressionError):
+        evaluate(source, inputs={"n": 1})
