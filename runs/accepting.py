@@ -28,6 +28,7 @@ from runs.leases import Leased
 from runs.models import PRIORITIES
 from runs.starting import checked_inputs, new_run
 from runs.store import Birth, Change
+from runs.turns import GROUP_SECONDS, TURN_SECONDS, within
 from runs.writing import write
 from workflows.core.canonical import content_hash
 from workflows.core.errors import AobError, LimitExceeded
@@ -40,6 +41,9 @@ Guard = Callable[[psycopg.Cursor[Any]], None]
 MAX_KEY = 300
 MAX_LABELS = 20
 MAX_LABEL = 200
+MAX_HEAVY = 200
+HEAVY_SECONDS = 60.0
+"""So long nothing of a version runs ahead after a run of it that took long."""
 
 _log = logging.getLogger(__name__)
 
@@ -105,6 +109,25 @@ class _Chance:
 _chance = _Chance()
 
 
+class _Heavy:
+    """Versions of which a run took long to run ahead: the next ones are left to coordinators, as one decision cannot be
+    interrupted and other starts would wait for it."""
+
+    def __init__(self) -> None:
+        self._until: dict[str, float] = {}
+
+    def add(self, version: str) -> None:
+        while len(self._until) >= MAX_HEAVY:
+            self._until.pop(next(iter(self._until)), None)
+        self._until[version] = time.monotonic() + HEAVY_SECONDS
+
+    def has(self, version: str) -> bool:
+        return bool(self._until) and self._until.get(version, 0.0) > time.monotonic()
+
+
+_heavy = _Heavy()
+
+
 def new_id() -> str:
     """The id of a new run."""
     return time_id(time.time_ns() // 1_000_000, _chance.take(10))
@@ -134,9 +157,11 @@ def start_many(
     now, versions = _look_up(requests)
     changes: dict[int, Change] = {}
     left = EVENTS_PER_BATCH if run_ahead else 0
+    in_time = within(GROUP_SECONDS)
     for place, request in enumerate(requests):
+        most = min(EVENTS_PER_TURN, left) if in_time() else 0
         try:
-            change = _prepare(request, versions, now, max_events=min(EVENTS_PER_TURN, left))
+            change = _prepare(request, versions, now, max_events=most)
         except AobError as error:
             outcomes[place] = error
             continue
@@ -199,7 +224,7 @@ def _prepare(request: StartRequest, versions: Mapping[str, _Meant], now: int, *,
         birth,
         agents=request.max_agents,
         by=request.by,
-        max_events=max_events,
+        max_events=0 if _heavy.has(version) else max_events,
     )
 
 
@@ -217,13 +242,16 @@ def _run_ahead(
 ) -> Change:
     change, values = new_run(name, ir, inputs, now=now, priority=priority, agents=agents, birth=birth, by=by)
     if max_events > 0:
+        began, in_time = time.monotonic(), within(TURN_SECONDS)
         try:
-            advance(change.held.state, ir_of, values, change.events, at=now, max_events=max_events)
+            advance(change.held.state, ir_of, values, change.events, at=now, max_events=max_events, go_on=in_time)
         except Exception:
             # A defect of ours, or a database that went away: the run is accepted as it is, and the coordinator,
             # which knows what to do with such runs, takes it up.
             _log.exception("Run %s cannot run ahead", name)
             change, values = new_run(name, ir, inputs, now=now, priority=priority, agents=agents, birth=birth, by=by)
+        if time.monotonic() - began > TURN_SECONDS:
+            _heavy.add(ir.version)
     change.values = values.new
     return change
 

@@ -20,15 +20,17 @@ from django.db import close_old_connections
 
 from runs import db, wake
 from runs.bells import bells
-from runs.blobs import StorageUnavailable, fetch
+from runs.blobs import StorageUnavailable
 from runs.core.accept import accepts, due_timers
 from runs.core.advance import advance
 from runs.core.events import Event, Fact
 from runs.core.fold import apply
 from runs.core.values import MissingValue, Values
+from runs.fetching import Fetcher
 from runs.irs import NotUnderstood, ir_of
 from runs.leases import Adoption, Finished, Leased
 from runs.store import Change, Held, RunRow, StateCache, claim_ready, claim_runs, load_states, take_inbox
+from runs.turns import BATCH_SECONDS, TURN_SECONDS, within
 from runs.writing import NewTasks, write
 from workflows.core.errors import AobError
 
@@ -49,6 +51,18 @@ RESTING_SECONDS = 0.1
 REST_SECONDS = 2.0
 """A run whose values cannot be read or kept now, or whose version another AOB made, is left alone for so long and holds
 up no other (hazards F30, F33)."""
+
+SLOW_SECONDS = 30.0
+"""So long a run whose turn took too long is advanced alone; in a process that advances others only it is left to
+coordinators."""
+
+BLAMED_SECONDS = 2.0
+"""When a batch is lost in which a run had so much of this process's own time, the run may be why: the server ends the
+session of whoever leaves it alone for too long."""
+
+MAX_SLOW = 1_000
+MAX_LOST = 3
+"""So many batches a run may lose, the last of them with nothing in it but itself, before it fails."""
 
 _log = logging.getLogger(__name__)
 
@@ -71,13 +85,26 @@ class Advancer:
     def __init__(self) -> None:
         self._cache = StateCache()
         self._lock = threading.RLock()
+        self._fetcher = Fetcher()
         self._resting: dict[str, float] = {}
+        self._slow: dict[str, float] = {}
+        self._lost: dict[str, int] = {}
+        self._took: dict[str, float] = {}
 
     def ready(self, *, limit: int = BATCH_RUNS) -> Advanced:
-        """Advances the runs that are ready."""
+        """Advances the runs that are ready, and then one of those that are slow, alone: they wait for each other only."""
         now = time.monotonic()
         self._resting = {run: until for run, until in self._resting.items() if until > now}
-        return self._batch(None, limit, [], None)
+        self._slow = {run: until for run, until in self._slow.items() if until > now}
+        quick = self._batch(None, limit, [], None)
+        slow = next((run for run in self._slow if run not in self._resting), None)
+        if slow is None:
+            return quick
+        del self._slow[slow]
+        if self._lost.get(slow, 0) >= MAX_LOST:
+            del self._lost[slow]
+            _fail(slow, *_TOO_SLOW, [])
+        return _sum(quick, self._batch([slow], 1, [], None))
 
     @property
     def resting(self) -> bool:
@@ -85,12 +112,18 @@ class Advancer:
         return bool(self._resting)
 
     def runs(self, ids: Sequence[str], finished: Sequence[Finished] = (), adoption: Adoption | None = None) -> Advanced:
-        """Records results and advances these runs; what another process holds gets the facts by its inbox."""
-        return self._batch(list(ids), len(ids), list(finished), adoption)
+        """Records results and advances these runs; what another process holds gets the facts by its inbox.
+
+        So does a run that is slow here: whoever waits for the others shall not wait for it.
+        """
+        now = time.monotonic()
+        quick = [run_id for run_id in ids if self._slow.get(run_id, 0.0) < now]
+        return self._batch(quick, len(quick), list(finished), adoption)
 
     def _batch(self, ids: list[str] | None, limit: int, finished: list[Finished], adoption: Adoption | None) -> Advanced:
         touched: list[str] = []
         with self._lock:
+            self._took = {}
             try:
                 with db.transaction(pipelined=ids is not None and len(ids) <= db.PIPELINED_RUNS) as cursor:
                     result, new_tasks = self._advance(cursor, ids, limit, finished, adoption, touched)
@@ -109,6 +142,7 @@ class Advancer:
                 return _hand_on(finished)
             except (psycopg.Error, psycopg_pool.PoolTimeout, OSError):
                 self._cache.drop(touched)
+                self._blame()
                 raise
             except Exception as error:
                 # A defect of ours. It must not keep the other runs of the batch from going on.
@@ -124,6 +158,20 @@ class Advancer:
         result.adopted = [task for task in tasks if task.token is not None]
         return result
 
+    def _set_aside(self, run_id: str) -> None:
+        self._slow.pop(run_id, None)
+        self._slow[run_id] = time.monotonic() + SLOW_SECONDS
+        while len(self._slow) > MAX_SLOW:
+            del self._slow[next(iter(self._slow))]
+
+    def _blame(self) -> None:
+        """A batch is lost. If one of its runs took so long that the server gave up on us, it is not taken with others."""
+        run_id = max(self._took, key=lambda run: self._took[run], default=None)
+        if run_id is not None and self._took[run_id] > BLAMED_SECONDS:
+            self._set_aside(run_id)
+            self._lost[run_id] = self._lost.get(run_id, 0) + 1
+            _log.warning("A batch was lost in which run %s took %.0f s; it goes on alone", run_id, self._took[run_id])
+
     def _rest(self, run_ids: Iterable[str], error: Exception) -> None:
         if not self._resting:
             _log.warning("%s; what needs it waits", error)
@@ -136,19 +184,15 @@ class Advancer:
         ids = list(dict.fromkeys([*touched, *(one.task.run_id for one in finished)]))
         if len(ids) <= 1:
             _log.error("Postgres refused the events of run %s: %s", ids, error)
+            reason = f"The run's data cannot be stored: {str(error).splitlines()[0][:500]}"
             for run_id in ids:
-                _fail(run_id, str(error).splitlines()[0], [one for one in finished if one.task.run_id == run_id])
+                _fail(run_id, "engine_data_refused", reason, [one for one in finished if one.task.run_id == run_id])
             return Advanced(more=True)
         middle = len(ids) // 2
         total = Advanced()
         for half in (ids[:middle], ids[middle:]):
-            part = self.runs(half, [one for one in finished if one.task.run_id in half], adoption)
-            total = Advanced(
-                total.runs + part.runs,
-                total.adopted + part.adopted,
-                total.more or part.more,
-                total.unrecorded + part.unrecorded,
-            )
+            own = [one for one in finished if one.task.run_id in half]
+            total = _sum(total, self.runs(half, own, adoption))
         return total
 
     def _advance(
@@ -161,7 +205,7 @@ class Advancer:
         touched: list[str],
     ) -> tuple[Advanced, NewTasks | None]:
         if ids is None:
-            held = claim_ready(cursor, limit, resting=list(self._resting))
+            held = claim_ready(cursor, limit, resting=[*self._resting, *self._slow])
         else:
             held = claim_runs(cursor, ids, [one.task for one in finished])
         finished = [one for one in finished if one.task.id in held.finished]
@@ -178,11 +222,17 @@ class Advancer:
             results.setdefault(one.task.run_id, []).append(one)
         changes = []
         left = EVENTS_PER_BATCH
+        in_time = within(BATCH_SECONDS)
         for row in rows:
-            turn = min(EVENTS_PER_TURN, max(left, 1))
+            # Who comes too late keeps its facts and is ready at once.
+            turn = min(EVENTS_PER_TURN, max(left, 1)) if in_time() or not changes else 0
+            began, clock = time.monotonic(), time.thread_time()
             change = self._advance_run(
                 row, states[row.id], inbox.get(row.id, []), results.get(row.id, []), now, max_events=turn
             )
+            self._took[row.id] = time.thread_time() - clock
+            if time.monotonic() - began > TURN_SECONDS and change.held.state.has_work():
+                self._set_aside(row.id)
             left -= len(change.events)
             changes.append(change)
         tasks, more = write(
@@ -199,13 +249,14 @@ class Advancer:
                 self._cache.drop([change.row.id])
             else:
                 self._cache.keep(change.row.id, change.held)
+            self._lost.pop(change.row.id, None)
         unclaimed = any(one.task.run_id not in claimed for one in finished)
         return Advanced(len(rows), more=more or unclaimed), tasks
 
     def _advance_run(
         self, row: RunRow, held: Held, inbox: list[Fact], results: list[Finished], now: int, *, max_events: int
     ) -> Change:
-        values = Values(fetch)
+        values = Values(self._fetcher.fetch)
         events: list[Event] = []
         state = held.state
         for one in results:
@@ -214,7 +265,7 @@ class Advancer:
             for fact in [*inbox, *(one.fact for one in results), *due_timers(state, now)]:
                 if accepts(state, fact):
                     events.append(_append(held, fact, now))
-            advance(state, ir_of, values, events, at=now, max_events=max_events)
+            advance(state, ir_of, values, events, at=now, max_events=max_events, go_on=within(TURN_SECONDS))
         except (psycopg.Error, OSError, NotUnderstood):
             raise
         except Exception as failure:
@@ -229,6 +280,15 @@ class Advancer:
             events.append(_append(held, Fact("EngineFailed", None, {"error": error}), now))
             advance(state, ir_of, values, events, at=now, max_events=1)
         return Change(row, held, events, values.new)
+
+
+def _sum(one: Advanced, other: Advanced) -> Advanced:
+    return Advanced(
+        one.runs + other.runs,
+        one.adopted + other.adopted,
+        one.more or other.more,
+        one.unrecorded + other.unrecorded,
+    )
 
 
 def _append(held: Held, fact: Fact, now: int) -> Event:
@@ -271,9 +331,15 @@ def tell_all(advancer: Advancer, facts: Sequence[tuple[str, Fact]]) -> None:
         bells.ring(ready=True)
 
 
-def _fail(run_id: str, reason: str, finished: Sequence[Finished]) -> None:
-    """Replaces what Postgres refused by a plain failure of this one run."""
-    error = {"code": "engine_data_refused", "message": f"The run's data cannot be stored: {reason[:500]}"}
+_TOO_SLOW = (
+    "engine_too_slow",
+    "One decision of the run takes longer than the database waits for it. An expression in it has too much to do.",
+)
+
+
+def _fail(run_id: str, code: str, message: str, finished: Sequence[Finished]) -> None:
+    """Replaces what cannot be done by a plain failure of this one run."""
+    error = {"code": code, "message": message}
     with db.transaction() as cursor:
         claim_runs(cursor, [], [one.task for one in finished])
         cursor.execute("DELETE FROM run_inbox WHERE run_id = %s", [run_id])

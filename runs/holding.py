@@ -21,6 +21,7 @@ from runs.core.values import Values
 from runs.errors import Unavailable, is_id, unknown_run
 from runs.irs import ir_of
 from runs.store import Change, StateCache, claim_runs, load_states
+from runs.turns import TURN_SECONDS, within
 from runs.writing import write
 
 HOLD_MS = 5_000
@@ -56,7 +57,8 @@ class Held:
 
     def change(self) -> Change:
         """What was appended, with what follows from it."""
-        advance(self.state, ir_of, self.values, self.events, at=self.now, max_events=EVENTS_PER_TURN)
+        in_time = within(TURN_SECONDS)
+        advance(self.state, ir_of, self.values, self.events, at=self.now, max_events=EVENTS_PER_TURN, go_on=in_time)
         return Change(self._row, self._held, self.events, self.values.new)
 
 

@@ -51,14 +51,32 @@ REVIEW_FORM: dict[str, Any] = {
 Decision = tuple[str, str | None, dict[str, Any]]
 
 
-def advance(state: State, irs: Graphs, values: Values, log: list[Event], *, at: int, max_events: int) -> int:
+def _always() -> bool:
+    return True
+
+
+def advance(
+    state: State,
+    irs: Graphs,
+    values: Values,
+    log: list[Event],
+    *,
+    at: int,
+    max_events: int,
+    go_on: Callable[[], bool] = _always,
+) -> int:
     """Appends decisions to `log` until nothing is left to decide or `max_events` are made; changes `state`.
 
     `at` (microseconds) only stamps the events. Gives how many were made; the run goes on later where the
-    bound cut it off. State and log agree also when a value cannot be loaded and an AobError is raised.
+    bound cut it off, or where `go_on`, which is asked between two decisions, says no: that is no part of any decision.
+    State and log agree also when a value cannot be loaded and an AobError is raised.
     """
     made = 0
-    while made < max_events and (decision := decide(state, irs, values)) is not None:
+    # Ending a run that has failed evaluates nothing more, so it is not put off.
+    while made < max_events and (not made or state.failure is not None or go_on()):
+        decision = decide(state, irs, values)
+        if decision is None:
+            break
         kind, node, data = decision
         event = Event(state.seq + 1, kind, at, node, data)
         apply(state, event, irs)

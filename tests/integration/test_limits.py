@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import threading
+import time
 from typing import Any
 
+import psycopg
 import pytest
 
 from runs import blobs, db, queries, services, sweeper
@@ -169,3 +173,115 @@ def test_a_late_result_changes_nothing_of_a_run_that_has_ended() -> None:
     assert queries.run(run) == before and before["status"] == "completed"
     with db.transaction() as cursor:
         assert cursor.execute("SELECT count(*) FROM run_inbox").fetchone() == (0,)
+
+
+def loops(count: int) -> dict[str, Any]:
+    body = {"nodes": {"t": value("{{ iteration }}")}}
+    return {"type": "loop", "config": {"while": f"iteration < {count}", "max_iterations": 150, "body": body}}
+
+
+def test_what_a_run_decides_does_not_depend_on_how_long_its_turns_are(monkeypatch: pytest.MonkeyPatch) -> None:
+    from runs import accepting, coordinator
+
+    for module in (accepting, coordinator):
+        monkeypatch.setattr(module, "TURN_SECONDS", -1.0)
+    monkeypatch.setattr(accepting, "_heavy", accepting._Heavy())
+    runs = [start(graph({"a": loops(5), "b": value("{{ nodes.a.t + inputs.n }}")}, ("a", "b")), {"n": n}) for n in (1, 2)]
+    lengths = [len(queries.events(run)["items"]) for run in runs]
+    assert lengths == [2, 1], "the first makes one decision, and what follows it of this version none"
+    advancer = Advancer()
+    eventually(lambda: not advancer.ready().runs and all(queries.run(run)["ended_at"] for run in runs))
+    assert [queries.run(run)["output"] for run in runs] == [{"b": 5}, {"b": 6}]
+    assert all(verify(run)["ok"] for run in runs)
+
+
+def test_a_slow_run_is_committed_with_nobody_else(monkeypatch: pytest.MonkeyPatch) -> None:
+    from runs import coordinator
+
+    wait = {"type": "signal", "config": {"name": "go"}}
+    slow = start(graph({"wait": wait, "a": loops(20)}, ("wait", "a")))
+    others = waiting_runs(3)
+    advancer = Advancer()
+    go_all([slow])
+    with monkeypatch.context() as patched:
+        patched.setattr(coordinator, "TURN_SECONDS", -1.0)
+        advancer.ready()
+    real = coordinator.write
+    batches: list[set[str]] = []
+
+    def watched(cursor: Any, changes: Any, **more: Any) -> Any:
+        batches.append({change.row.id for change in changes})
+        return real(cursor, changes, **more)
+
+    monkeypatch.setattr(coordinator, "write", watched)
+    go_all(others)
+    advancer.ready()
+    assert batches == [set(others), {slow}]
+    assert queries.run(slow)["status"] == "completed"
+
+
+def test_a_run_that_makes_batches_get_lost_is_taken_alone_and_fails_in_the_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    """One decision took so long that the server ended the session (here: the writing finds it ended)."""
+    from runs import coordinator
+
+    runs = waiting_runs(5)
+    real, real_write = coordinator.advance, coordinator.write
+    lost: list[int] = []
+
+    def long(state: Any, *arguments: Any, **more: Any) -> int:
+        made = real(state, *arguments, **more)
+        began = time.thread_time()
+        while state.run_id == runs[2] and time.thread_time() - began < 0.02:
+            pass
+        return made
+
+    def ended_by_the_server(cursor: Any, changes: Any, **more: Any) -> Any:
+        mine = [change for change in changes if change.row.id == runs[2]]
+        if mine and mine[0].held.state.status != "failed":
+            lost.append(len(changes))
+            raise psycopg.OperationalError("terminating connection due to idle-in-transaction timeout")
+        return real_write(cursor, changes, **more)
+
+    monkeypatch.setattr(coordinator, "BLAMED_SECONDS", 0.01)
+    monkeypatch.setattr(coordinator, "advance", long)
+    monkeypatch.setattr(coordinator, "write", ended_by_the_server)
+    go_all(runs)
+    advancer = Advancer()
+
+    def ended() -> bool:
+        with contextlib.suppress(psycopg.OperationalError):
+            advancer.ready()
+        return all(queries.run(run)["ended_at"] for run in runs)
+
+    eventually(ended)
+    assert lost == [5, 1, 1], "the others are in one lost batch only"
+    assert [queries.run(run)["status"] for run in runs] == ["completed"] * 2 + ["failed"] + ["completed"] * 2
+    assert queries.run(runs[2])["error"]["code"] == "engine_too_slow"
+
+
+def test_a_storage_that_answers_late_rests_only_the_runs_that_read_from_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    from runs import blobs, coordinator, fetching
+
+    wait = {"type": "signal", "config": {"name": "go"}}
+    document = graph({"wait": wait, "n": value("{{ size(inputs.t) }}")}, ("wait", "n"))
+    late, *others = [start(document, {"t": text}) for text in ("x" * 200_000, "y", "z")]
+    served, real = threading.Event(), blobs._open
+
+    def crawling(name: str) -> Any:
+        served.wait(30)
+        return real(name)
+
+    monkeypatch.setattr(blobs, "_open", crawling)
+    monkeypatch.setattr(fetching, "PATIENCE", 0.05)
+    monkeypatch.setattr(coordinator, "REST_SECONDS", 0.05)
+    go_all([late, *others])
+    advancer = Advancer()
+    advancer.ready()
+    assert [queries.run(run)["status"] for run in (late, *others)] == ["waiting", "completed", "completed"]
+    served.set()
+
+    def completed() -> bool:
+        advancer.ready()
+        return bool(queries.run(late)["status"] == "completed")
+
+    eventually(completed)
