@@ -34,7 +34,7 @@ from workflows.core.hidden import without_hidden
 from workflows.core.ir import NodeIR
 from workflows.core.strictjson import encode
 from workflows.core.templates import Template
-from workflows.nodes.agent import TEXTS, consent_of, grant_of, granted_as, needs_consent
+from workflows.nodes.agent import TEXTS, consent_of, grant_of, granted_as, needs_consent, waits
 from workflows.nodes.registry import node_types
 from workflows.services import document_of
 
@@ -111,12 +111,18 @@ def begin(lease: Lease, step: dict[str, Any]) -> None:
     """Records that a step begins; whatever it does comes after. Raises StepRefused."""
     with hold(lease.run) as held:
         _require(held, lease)
-        reserved = _amounts(step["what"].get("reserved", {}))
         data = {"attempt": lease.attempt, "step": step["number"], "kind": step["kind"]}
         if rules.is_known(held.state, lease.node, data, open_=True):
             return
-        if reserved:
-            data["reserved"] = reserved
+        config = rules.node_of(held.state, ir_of, lease.node).config.literal
+        reserved: dict[str, int] = {}
+        if step["kind"] == "model":
+            reserved = rules.reserved_by(step["what"], config)
+            data["reserved"] = _positive(reserved)
+        elif waits(config, str(step["what"].get("tool"))):
+            data["waits"] = True
+        if took := _took_unended(held, lease.node):
+            data["took"] = took
         rules.check_step(held.state, ir_of, lease.node, data)
         if held.cursor.execute("SELECT 1 FROM agent_switch").fetchone():
             raise StepRefused("agents_stopped", "All agents are stopped by the operator.", hint="`aob agents start`")
@@ -134,17 +140,17 @@ def end(lease: Lease, step: dict[str, Any]) -> None:
         data: dict[str, Any] = {"attempt": lease.attempt, "step": step["number"], "kind": step["kind"]}
         if rules.is_known(held.state, lease.node, data, open_=False):
             return
-        rules.check_end(held.state, lease.node, data)
+        begun = _begun(held, lease.node)
+        rules.check_end(held.state, lease.node, data, begun_as=begun.kind)
         agent = held.state.active[lease.node].agent
         assert agent is not None
-        usage = outcome.get("usage", {})
-        used = _amounts(
-            {"tokens": usage.get("input_tokens", 0) + usage.get("output_tokens", 0), "cost": outcome.get("cost")}
-        )
-        if used:
-            data["used"] = used
+        used = rules.used_by(outcome, agent) if step["kind"] == "model" else {}
+        if any(used.values()):
+            data["used"] = _positive(used)
         if outcome.get("outside"):
             data["outside"] = True
+        if not begun.waits and (took := max(held.now - begun.at, 0)):
+            data["took"] = took
         _spend(
             held,
             used.get("tokens", 0) - agent.reserved_tokens,
@@ -422,6 +428,41 @@ def _steps(held: Held, node: str, values: Values) -> list[dict[str, Any]]:
     return [steps[number] for number in sorted(steps)]
 
 
+class _Begun(msgspec.Struct, frozen=True):
+    """The begin of a node's last step, at a time in microseconds; of none, nothing."""
+
+    seq: int = 0
+    at: int = 0
+    kind: str = ""
+    waits: bool = False
+
+
+def _begun(held: Held, node: str) -> _Begun:
+    row = held.cursor.execute(
+        "SELECT seq, at, data->>'kind', data->>'waits' IS NOT NULL FROM run_event"
+        " WHERE run_id = %s AND node = %s AND type = %s ORDER BY seq DESC LIMIT 1",
+        [held.state.run_id, node, STEPS[0]],
+    ).fetchone()
+    return _Begun() if row is None else _Begun(row[0], db.micros(row[1]), row[2], row[3])
+
+
+def _took_unended(held: Held, node: str) -> int:
+    """How long a step that is begun again went on before its attempt was over: as long as its runner was heard of."""
+    agent = held.state.active[node].agent
+    if agent is None or not agent.open:
+        return 0
+    begun = _begun(held, node)
+    row = held.cursor.execute(
+        "SELECT type, at, data->>'alive' FROM run_event"
+        " WHERE run_id = %s AND node = %s AND seq > %s AND type IN ('TaskLost', 'TaskFailed') ORDER BY seq LIMIT 1",
+        [held.state.run_id, node, begun.seq],
+    ).fetchone()
+    if row is None or begun.waits:
+        return 0
+    over = db.micros(row[1]) if row[0] == "TaskFailed" else int(row[2] or 0)
+    return max(over - begun.at, 0)
+
+
 def _require(held: Held, lease: Lease) -> None:
     """Raises StepRefused when the lease no longer holds, or is for something else than it says."""
     _require_lease(held.cursor, lease)
@@ -443,10 +484,8 @@ def _store(held: Held, value: Any) -> Any:
     return held.values.store(value, max_bytes=MAX_STEP_BYTES, what="What the step says")
 
 
-def _amounts(told: dict[str, Any]) -> dict[str, int]:
-    """Tokens, and cost in millionths of a dollar; only what is more than nothing."""
-    found = {"tokens": int(told.get("tokens") or 0), "cost": round((told.get("cost") or 0) * MICRODOLLARS)}
-    return {key: amount for key, amount in found.items() if amount > 0}
+def _positive(amounts: dict[str, int]) -> dict[str, int]:
+    return {key: amount for key, amount in amounts.items() if amount > 0}
 
 
 def _reserve(held: Held, reserved: dict[str, int]) -> None:

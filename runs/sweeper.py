@@ -22,7 +22,7 @@ _log = logging.getLogger(__name__)
 def sweep() -> int:
     """Loses the attempts of silent workers and rings again for tasks that nobody took; gives how many."""
     with db.transaction() as cursor:
-        lost = cursor.execute(db.sql("expire_leases"), {"limit": BATCH}).fetchall()
+        lost = cursor.execute(db.sql("expire_leases"), {"limit": BATCH, "seconds": settings.AOB_LEASE_SECONDS}).fetchall()
     if lost:
         wake.ready()
     with db.transaction() as cursor:

@@ -463,6 +463,7 @@ def _agent_step_started(state: State, event: Event, irs: Graphs) -> None:
     agent.step, agent.attempt, agent.open = event.data["step"], event.data["attempt"], True
     agent.reserved_tokens, agent.reserved_cost = reserved.get("tokens", 0), reserved.get("cost", 0)
     _use(state, agent, agent.reserved_tokens, agent.reserved_cost)
+    agent.time += event.data.get("took", 0)
 
 
 def _agent_step_ended(state: State, event: Event, irs: Graphs) -> None:
@@ -473,6 +474,7 @@ def _agent_step_ended(state: State, event: Event, irs: Graphs) -> None:
     _use(state, agent, used.get("tokens", 0) - agent.reserved_tokens, used.get("cost", 0) - agent.reserved_cost)
     agent.open = False
     agent.reserved_tokens = agent.reserved_cost = 0
+    agent.time += event.data.get("took", 0)
     agent.outside = agent.outside or event.data.get("outside", False)
     # A worker that is lost between two steps loses nothing, however often.
     activation.losses = 0

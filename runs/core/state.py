@@ -25,8 +25,9 @@ class Agent(msgspec.Struct, omit_defaults=True):
     """How far an agent has come and what it has used, over all attempts of its node.
 
     `step` is the number of the last step that began, by the attempt `attempt`; `open` whether it still goes on. Reserved
-    tokens and cost (in millionths of a dollar) count as used until the step has ended. `outside` says that its tools
-    gave it what came from outside AOB.
+    tokens and cost (in millionths of a dollar) count as used until the step has ended. `time` is how long its steps took
+    in microseconds, those that wait for people or other runs not counted. `outside` says that its tools gave it what came
+    from outside AOB.
     """
 
     step: int = 0
@@ -36,6 +37,7 @@ class Agent(msgspec.Struct, omit_defaults=True):
     cost: int = 0
     reserved_tokens: int = 0
     reserved_cost: int = 0
+    time: int = 0
     outside: bool = False
 
 

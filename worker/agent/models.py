@@ -28,14 +28,14 @@ from pydantic_ai.models.wrapper import WrapperModel
 from pydantic_ai.settings import ModelSettings
 
 from worker.agent.journal import Step
-from worker.agent.prices import most_tokens, price
+from worker.agent.prices import price
 from worker.agent.steps import Recorder
 from worker.agent.wire import AnswerTooLarge
 from worker.executors.base import TaskError
 from worker.executors.http import TRANSIENT_STATUSES
 from workflows.core.errors import AobError
 from workflows.core.strictjson import check, decode
-from workflows.nodes.agent import DEFAULT_MAX_TOKENS
+from workflows.nodes.agent import DEFAULT_MAX_TOKENS, most_tokens
 
 MAX_CALLS = 32
 """So many tools a model may ask for in one answer."""

@@ -1,15 +1,13 @@
-"""What model calls cost, and how many tokens a request has at most, so that budgets are reserved before a call.
+"""What model calls cost, so that budgets are reserved before a call.
 
 AOB_LLM_PRICES names a file of the same form as `prices.json` beside this module, whose entries come first.
 """
 
 from __future__ import annotations
 
-import json
 import os
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 from workflows.core.errors import AobError
 from workflows.core.strictjson import decode
@@ -45,11 +43,3 @@ def price(model: str, input_tokens: int, output_tokens: int) -> float | None:
     if found is None:
         return None
     return (input_tokens * found[0] + output_tokens * found[1]) / MILLION
-
-
-def most_tokens(request: Any) -> int:
-    """An upper bound of the tokens of a request: no tokenizer makes more tokens than the text has bytes in UTF-8.
-
-    Counted is the JSON of messages and tools, whose punctuation is more than what providers add around them.
-    """
-    return len(json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))

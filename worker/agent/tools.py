@@ -27,7 +27,7 @@ from workflows.core.errors import AobError
 from workflows.core.hidden import without_hidden
 from workflows.core.schemas import compile_schema
 from workflows.core.strictjson import check, decode
-from workflows.nodes.agent import granted_as, needs_consent
+from workflows.nodes.agent import CONSENT, granted_as, needs_consent
 
 MAX_INVALID_PATCHES = 3
 """So often in a row an agent is told what is wrong with its patch."""
@@ -37,9 +37,6 @@ GO_ON = "This patch was invalid too. Do not try again: finish the task without c
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 
 _RAW = "raw"
-
-CONSENT = "ask_consent"
-"""The step in which people allow a call; the model has no such tool."""
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ taken as it stands, without expressions, so that a capability never comes from d
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -92,6 +93,9 @@ TEXTS = ("prompt", "system")
 
 PLAIN_TOOLS = ("read_blob", "ask_human")
 """Tools that need no settings and may be named by a string."""
+
+CONSENT = "ask_consent"
+"""The step in which people allow a call; the model has no such tool."""
 
 CONFIG_SCHEMA: dict[str, Any] = config_object(
     {
@@ -253,9 +257,26 @@ def needs_consent(consent: Iterable[str], name: str) -> bool:
     return any(not one or name == one or name.startswith((f"{one}:", f"{one}/", f"{one}@")) for one in consent)
 
 
+def waits(config: Mapping[str, Any], tool: str) -> bool:
+    """Whether a step waits for people or for another run, as the config lets it: that costs an agent no seconds."""
+    if tool == CONSENT:
+        return bool(consent_of(config))
+    kinds = {entry["type"] for entry in grant_of(config)["tools"]}
+    return ("ask_human" in kinds and tool == "ask_human") or ("workflow" in kinds and tool.startswith("workflow_"))
+
+
 def budget_of(config: Mapping[str, Any]) -> dict[str, Any]:
     """The whole budget of a config: what it says, and the defaults."""
     return {**DEFAULT_BUDGET, **config.get("budget", {})}
+
+
+def most_tokens(request: Any) -> int:
+    """An upper bound of the tokens of a request: no tokenizer makes more tokens than the text has bytes in UTF-8.
+
+    Counted is the JSON of messages and tools, whose punctuation is more than what providers add around them. Runner and
+    control plane count alike.
+    """
+    return len(json.dumps(request, ensure_ascii=False, separators=(",", ":")).encode("utf-8", "surrogatepass"))
 
 
 def enclosed(schema: Any) -> Any:

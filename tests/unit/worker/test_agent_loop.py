@@ -12,7 +12,8 @@ import pytest
 from tests.support.agents import MemoryJournal, MemoryTools, environment, run_agent, seen
 from tests.support.servers import HttpServer
 from worker.agent.journal import Refused
-from worker.agent.prices import most_tokens, price
+from worker.agent.prices import price
+from workflows.nodes.agent import most_tokens
 
 PROTOCOLS = ("openai:m", "anthropic:m", "scripted:m")
 BLOB = f"sha256:{'1' * 64}"
