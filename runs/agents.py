@@ -14,11 +14,11 @@ import msgspec
 import psycopg
 from django.conf import settings
 
-from runs import db, dispatch, patches, queries, services, wake
+from runs import budgets, db, dispatch, patches, queries, services, wake
 from runs.blobs import fetch
 from runs.core import agents as rules
 from runs.core import paths
-from runs.core.agents import MICRODOLLARS, StepRefused
+from runs.core.agents import StepRefused
 from runs.core.events import Fact
 from runs.core.limits import grant_of_agent
 from runs.core.scope import variables
@@ -115,10 +115,8 @@ def begin(lease: Lease, step: dict[str, Any]) -> None:
         if rules.is_known(held.state, lease.node, data, open_=True):
             return
         config = rules.node_of(held.state, ir_of, lease.node).config.literal
-        reserved: dict[str, int] = {}
         if step["kind"] == "model":
-            reserved = rules.reserved_by(step["what"], config)
-            data["reserved"] = _positive(reserved)
+            data["reserved"] = _positive(rules.reserved_by(step["what"], config))
         elif waits(config, str(step["what"].get("tool"))):
             data["waits"] = True
         if took := _took_unended(held, lease.node):
@@ -126,8 +124,8 @@ def begin(lease: Lease, step: dict[str, Any]) -> None:
         rules.check_step(held.state, ir_of, lease.node, data)
         if held.cursor.execute("SELECT 1 FROM agent_switch").fetchone():
             raise StepRefused("agents_stopped", "All agents are stopped by the operator.", hint="`aob agents start`")
+        budgets.reserve(held, lease.node, data)
         if step["kind"] == "model":
-            _reserve(held, reserved)
             _say_what_is_unpriced(held, lease.node, step["what"], data)
         held.append("AgentStepStarted", put(data, "what", _store(held, step["what"])), lease.node)
 
@@ -151,12 +149,7 @@ def end(lease: Lease, step: dict[str, Any]) -> None:
             data["outside"] = True
         if not begun.waits and (took := max(held.now - begun.at, 0)):
             data["took"] = took
-        _spend(
-            held,
-            used.get("tokens", 0) - agent.reserved_tokens,
-            used.get("cost", 0) - agent.reserved_cost,
-            is_limited=False,
-        )
+        budgets.settle(held, lease.node, data)
         held.append("AgentStepEnded", put(data, "outcome", _store(held, outcome)), lease.node)
 
 
@@ -367,7 +360,7 @@ def _told(task: Leased) -> dict[str, Any]:
     with hold(task.run_id) as held:
         rules.live(held.state, task.node, task.attempt)
         config = values.load(get(task.data, "input") or [{}])
-        budget = rules.left(held.state, ir_of, task.node)
+        budget = budgets.left(held, task.node)
         node = rules.node_of(held.state, ir_of, task.node)
         computed = {key: found for key in TEXTS if (found := _computed(held, task.node, node, key, config)) != []}
         read, outside = _read(held, lease)
@@ -486,34 +479,6 @@ def _store(held: Held, value: Any) -> Any:
 
 def _positive(amounts: dict[str, int]) -> dict[str, int]:
     return {key: amount for key, amount in amounts.items() if amount > 0}
-
-
-def _reserve(held: Held, reserved: dict[str, int]) -> None:
-    _spend(held, reserved.get("tokens", 0), reserved.get("cost", 0), is_limited=True)
-
-
-def _spend(held: Held, tokens: int, cost: int, *, is_limited: bool) -> None:
-    """Counts into today's sums of the workflow and of all. Raises StepRefused beyond a limit of the day."""
-    ir = ir_of(held.state.base or held.state.version)
-    of_workflow = ir.agent_limits
-    limits = (
-        ("", settings.AOB_AGENT_DAILY_TOKENS, settings.AOB_AGENT_DAILY_COST, "AOB_AGENT_DAILY_{}"),
-        (ir.name, of_workflow.get("daily_tokens"), of_workflow.get("daily_cost"), "limits.agents.daily_{}"),
-    )
-    for workflow, max_tokens, max_cost, place in limits:
-        row = held.cursor.execute(db.sql("spend"), {"workflow": workflow, "tokens": tokens, "cost": cost}).fetchone()
-        assert row is not None
-        for what, used, limit in (
-            ("tokens", row[0], max_tokens),
-            ("cost", row[1], None if max_cost is None else round(max_cost * MICRODOLLARS)),
-        ):
-            if is_limited and limit is not None and used > limit:
-                setting = place.format(what if workflow else what.upper())
-                raise StepRefused(
-                    "budget_exhausted",
-                    f"The next call would go beyond today's limit of {what} of " + (workflow or "this AOB") + ".",
-                    hint=f"Raise {setting}, or wait until tomorrow (UTC).",
-                )
 
 
 def _say_what_is_unpriced(held: Held, node: str, what: dict[str, Any], data: dict[str, Any]) -> None:

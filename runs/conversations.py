@@ -14,7 +14,7 @@ from django.conf import settings
 from runs import blobs, db
 from runs.blobs import fetch
 from runs.core import paths
-from runs.core.agents import MICRODOLLARS
+from runs.core.agents import MICRODOLLARS, MICROSECONDS
 from runs.core.scope import instant
 from runs.core.values import MissingValue, Value, get
 from runs.irs import ir_of
@@ -124,7 +124,11 @@ def agents_of(found: Timeline) -> list[AgentShown]:
                 models=[names] if isinstance(names, str) else list(names),
                 step=one.step,
                 is_open=one.is_open and one.ended_at is None,
-                meters=[Meter("steps", one.step, budget["steps"]), *_meters(one.tokens, one.cost, budget)],
+                meters=[
+                    Meter("steps", one.step, budget["steps"]),
+                    *_meters(one.tokens, one.cost, budget),
+                    Meter("seconds", one.took / MICROSECONDS, budget["seconds"]),
+                ],
             )
         )
         if len(shown) == MAX_AGENTS:
@@ -132,12 +136,16 @@ def agents_of(found: Timeline) -> list[AgentShown]:
     return shown
 
 
-def whole(found: Timeline) -> list[Meter]:
-    """What all agents of a run used of its limits."""
+def whole(found: Timeline, used: Mapping[str, int] | None = None) -> list[Meter]:
+    """What all agents of a run used of its limits; those of the runs that it started count where `used` is given, which
+    is what `runs.budgets.used_by_run` says."""
     limits = ir_of(found.base).agent_limits if found.base else {}
-    return _meters(
-        sum(one.tokens for one in found.activations.values()), sum(one.cost for one in found.activations.values()), limits
-    )
+    if used is None:
+        own = list(found.activations.values())
+        return _meters(sum(one.tokens for one in own), sum(one.cost for one in own), limits)
+    more = [Meter("steps", used["steps"], limits.get("steps"))]
+    more.append(Meter("seconds", used["micros"] / MICROSECONDS, limits.get("seconds")))
+    return [*_meters(used["tokens"], used["cost"], limits), *more]
 
 
 def today(found: Timeline, workflow: str) -> list[tuple[str, list[Meter]]]:

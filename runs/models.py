@@ -187,6 +187,22 @@ class AgentSpend(models.Model):
         db_table = "agent_spend"
 
 
+class AgentUse(models.Model):
+    """What agents used or reserved of a budget: of an agent's node with all that its patches brought, or, where the node
+    is empty, of a run with the runs that it started. Written with the events of the steps (`runs/budgets.py`)."""
+
+    pk = models.CompositePrimaryKey("run_id", "node")
+    run_id = models.UUIDField()
+    node = models.TextField()
+    tokens = models.BigIntegerField()
+    cost = models.BigIntegerField(help_text="Millionths of a US dollar.")
+    steps = models.BigIntegerField()
+    micros = models.BigIntegerField(help_text="How long the steps took, in microseconds.")
+
+    class Meta:
+        db_table = "agent_use"
+
+
 class AgentSwitch(models.Model):
     """That the operator has stopped all agents; no row while they work."""
 

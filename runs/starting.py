@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 from django.conf import settings
 
+from runs.core import agents as agent_rules
 from runs.core import paths
 from runs.core.events import Event
 from runs.core.fold import apply
@@ -58,6 +59,7 @@ def new_run(
     now: int,
     priority: int = 1,
     parent: tuple[str, str] | None = None,
+    brought_by: Sequence[str] = (),
     depth: int = 0,
     agents: int | None = None,
     birth: Birth = PLAIN,
@@ -65,7 +67,8 @@ def new_run(
     extra: Mapping[str, Any] | None = None,
 ) -> tuple[Change, Values]:
     """A run with its first event, in memory. `inputs` must be checked; `agents` is what a parent promised of its own,
-    `by` who started it, or its parent."""
+    `by` who started it, or its parent. `brought_by` are the parent's agents whose patches brought its node.
+    """
     values = Values()
     data: dict[str, Any] = {"run": run_id, "workflow": ir.name, "version": ir.version}
     put(data, "inputs", _stored(inputs, values))
@@ -81,6 +84,8 @@ def new_run(
         data["by"] = by
     if parent is not None:
         data["parent"] = {"run": parent[0], "node": parent[1]}
+        if brought_by:
+            data["parent"]["brought_by"] = list(brought_by)
     data.update(extra or {})
     event = Event(1, "RunStarted", now, None, data)
     state = State()
@@ -135,6 +140,7 @@ def children_of(changes: Sequence[Change], *, now: int) -> tuple[list[Change], l
                     now=now,
                     priority=change.row.priority,
                     parent=(change.row.id, event.node),
+                    brought_by=agent_rules.brought_by(change.held.state, event.node),
                     depth=change.row.depth + 1,
                     agents=event.data.get("agents", 0),
                     by=change.held.state.started_by,

@@ -50,7 +50,7 @@ def retain(days: float, *, limit: int = 500) -> int:
             cursor.execute("DELETE FROM run_event WHERE run_id = %s", [run_id])
         for table, column in (
             ("run_snapshot", "run_id"), ("run_inbox", "run_id"), ("task", "run_id"), ("dead_letter", "run_id"),
-            ("run_patch", "run_id"),
+            ("run_patch", "run_id"), ("agent_use", "run_id"),
             ("ticket", "run_id"), ("ticket_message", "run_id"), ("blob_use", "run_id"), ("start_key", "run_id"),
             ("run", "id"),
         ):  # fmt: skip

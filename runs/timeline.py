@@ -54,7 +54,7 @@ class Activation(msgspec.Struct):
     """One node in one frame. `cached`: its result was taken from the log of the run that this one replays.
 
     Of an agent: the step that goes on (`is_open`) or was the last one, tokens and cost (millionths of a dollar), what is
-    reserved included.
+    reserved included, and the time that its steps took (microseconds).
     """
 
     node: str
@@ -78,6 +78,7 @@ class Activation(msgspec.Struct):
     is_open: bool = False
     tokens: int = 0
     cost: int = 0
+    took: int = 0
     reserved: tuple[int, int] = (0, 0)
 
     def as_dict(self) -> dict[str, Any]:
@@ -425,6 +426,7 @@ def _step_started(one: Activation, event: Event) -> None:
     reserved = event.data.get("reserved", {})
     one.reserved = (reserved.get("tokens", 0), reserved.get("cost", 0))
     one.tokens, one.cost = one.tokens + one.reserved[0], one.cost + one.reserved[1]
+    one.took += event.data.get("took", 0)
 
 
 def _step_ended(one: Activation, event: Event) -> None:
@@ -432,6 +434,7 @@ def _step_ended(one: Activation, event: Event) -> None:
     one.tokens += used.get("tokens", 0) - one.reserved[0]
     one.cost += used.get("cost", 0) - one.reserved[1]
     one.is_open, one.reserved = False, (0, 0)
+    one.took += event.data.get("took", 0)
 
 
 def _instant(at: int | None) -> str | None:

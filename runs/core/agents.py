@@ -153,6 +153,16 @@ def node_of(state: State, irs: Graphs, path: str) -> NodeIR:
     return graph_of(state, irs, frame).nodes[name]
 
 
+def brought_by(state: State, path: str) -> list[str]:
+    """The agents whose patches brought a node: who brought it, who brought that one, and so on."""
+    found: list[str] = []
+    agent = state.granted.get(paths.graph_key(path))
+    while agent is not None and agent not in found:
+        found.append(agent)
+        agent = state.granted.get(paths.graph_key(agent))
+    return found
+
+
 def left(state: State, irs: Graphs, path: str) -> dict[str, Any]:
     """What the agent may still use of its node's budget."""
     budget = budget_of(node_of(state, irs, path).config.literal)

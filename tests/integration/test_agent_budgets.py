@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import json
 import math
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
 
-from runs import agents, db, queries
+from runs import agents, budgets, conversations, db, queries, services, timeline
 from runs.agents import Lease
-from runs.core.agents import StepRefused
-from runs.sweeper import sweep
+from runs.coordinator import tell_all
+from runs.core.agents import StepRefused, brought_by
+from runs.core.events import Fact
+from runs.core.state import State
+from runs.sweeper import retain, sweep
 from runs.verify import verify
+from tests.support.spending import overspent
 from tests.support.system import start
+from workflows.services import push
 
 ROOM = 1_000
 """So many tokens an answer may have; what is asked is short."""
@@ -176,8 +182,6 @@ def lose(lease: Lease) -> None:
     with db.transaction() as cursor:
         cursor.execute("UPDATE task SET lease_until = clock_timestamp() WHERE id = %s", [lease.task])
     sweep()
-    from runs import services
-
     services.advancer().runs([lease.run])
 
 
@@ -285,8 +289,243 @@ def test_a_step_that_is_lost_again_and_again_uses_up_the_seconds() -> None:
 
 
 def tell(run: str, kind: str, data: dict[str, Any]) -> None:
-    from runs import services
-    from runs.coordinator import tell_all
-    from runs.core.events import Fact
-
     tell_all(services.advancer(), [(run, Fact(kind, "think", data))])
+
+
+def subworkflow(name: str, **more: Any) -> dict[str, Any]:
+    return {"type": "subworkflow", "config": {"workflow": name}, **more}
+
+
+def each(node: dict[str, Any], items: int) -> dict[str, Any]:
+    config = {"items": f"range({items})", "max_concurrency": items, "on_item_error": "collect"}
+    return {"type": "map", "config": {**config, "body": {"nodes": {"one": node}}}}
+
+
+def push_family(**limits: Any) -> None:
+    """`child` has an agent; `middle` runs it, under limits of its own."""
+    push({"name": "child", "nodes": {"think": agent(budget={"tokens": 100_000})}}, tag="latest")
+    push({"name": "middle", "nodes": {"down": subworkflow("child")}, "limits": {"agents": limits}}, tag="latest")
+
+
+def parent(node: dict[str, Any], *, items: int = 4, **limits: Any) -> str:
+    whole = {"max_agents": 100, "agents": limits}
+    run = start({"name": "parent", "limits": whole, "nodes": {"each": each(node, items)}})
+    while services.advancer().ready().more:
+        pass
+    return run
+
+
+def begun(leases: list[Lease], step: dict[str, Any]) -> tuple[int, list[StepRefused]]:
+    """How many of the agents could begin a step, and why the others could not."""
+    refusals = []
+    for lease in leases:
+        try:
+            agents.begin(lease, step)
+        except StepRefused as refused:
+            refusals.append(refused)
+    return len(leases) - len(refusals), refusals
+
+
+@pytest.mark.parametrize("below", ["child", "middle"])
+@pytest.mark.parametrize(
+    ("limits", "fit"),
+    [
+        ({"tokens": 500}, 0),
+        ({"tokens": 5_000}, 2),
+        ({"cost": 0.6}, 1),
+        ({"steps": 3}, 3),
+        ({"seconds": 0}, 0),
+        ({"daily_tokens": 5_000}, 2),
+        ({"daily_cost": 0.9}, 2),
+        ({}, 4),
+    ],
+)
+def test_what_child_runs_use_counts_against_the_budgets_of_the_run_above(
+    below: str, limits: dict[str, Any], fit: int
+) -> None:
+    push_family()
+    run = parent(subworkflow(below), **limits)
+    leases = claimed()
+    assert len(leases) == 4 and run not in {lease.run for lease in leases}
+    count, refusals = begun(leases, call(cost=0.4))
+    assert count == fit and all(one.code == "budget_exhausted" for one in refusals)
+    assert overspent_here() == []
+
+
+def test_a_run_between_has_limits_of_its_own() -> None:
+    push_family(tokens=1_999)
+    parent(subworkflow("middle"), tokens=100_000)
+    count, refusals = begun(claimed(), call())
+    assert count == 0 and "of those that it started beyond 1999 tokens" in refusals[0].message
+
+
+def test_what_a_child_run_did_not_use_is_free_for_the_others() -> None:
+    push_family()
+    run = parent(subworkflow("child"), tokens=2 * ROOM + 30)
+    leases = claimed()
+    for lease in leases:
+        agents.begin(lease, call())
+        agents.end(lease, answered(tokens=10))
+    assert used_by_all(run) == (40, 0, 4)
+    with pytest.raises(StepRefused, match=f"beyond {2 * ROOM + 30} tokens"):
+        agents.begin(leases[0], call(2))
+    assert used_by_all(run) == (40, 0, 4) and overspent_here() == []
+
+
+def test_a_page_of_a_run_tells_what_its_child_runs_used() -> None:
+    push_family()
+    run = parent(subworkflow("child"), tokens=10 * ROOM, steps=9)
+    lease = claimed()[0]
+    agents.begin(lease, call(cost=0.5))
+    with timeline.held(run) as found:
+        meters = conversations.whole(found, budgets.used_by_run(run))
+    assert [(one.what, one.used, one.limit) for one in meters] == [
+        ("tokens", 2 * ROOM, 10 * ROOM), ("cost", 0.5, None), ("steps", 1, 9), ("seconds", 0, None),
+    ]  # fmt: skip
+
+
+def test_a_lost_call_of_a_child_run_stays_reserved_above() -> None:
+    push_family()
+    run = parent(subworkflow("child"), tokens=5 * ROOM)
+    first = claimed()[0]
+    agents.begin(first, call())
+    lose(first)
+    [again] = claimed(first.run)
+    agents.begin(again, call())
+    agents.end(again, answered())
+    assert used_by_all(run) == (2 * ROOM + 10, 0, 1)
+    assert [used_by_all(first.run), used(first.run), spent(run)] == [
+        (2 * ROOM + 10, 0, 1),
+        (2 * ROOM + 10, 0),
+        (2 * ROOM + 10, 0),
+    ]
+    agents.begin(again, call(2))
+    lose(again)
+    [again] = claimed(first.run)
+    with pytest.raises(StepRefused, match="beyond 5000 tokens"):
+        agents.begin(again, call(2))
+
+
+def test_calls_of_many_child_runs_at_one_time_stay_within_the_budget_of_the_run_above() -> None:
+    push_family()
+    run = parent(subworkflow("child"), items=24, tokens=10 * ROOM, steps=100)
+    leases = claimed()
+    assert len(leases) == 24
+
+    def work(lease: Lease) -> int:
+        try:
+            agents.begin(lease, call(cost=0.001))
+        except StepRefused:
+            return 0
+        return 1
+
+    with ThreadPoolExecutor(6) as pool:
+        assert sum(pool.map(work, leases)) == 5
+    assert used_by_all(run) == (10 * ROOM, 5_000, 5)
+    with ThreadPoolExecutor(6) as pool:
+        ends = pool.map(
+            lambda lease: agents.end(lease, answered(tokens=ROOM)), [one for one in leases if used(one.run) != (0, 0)]
+        )
+        assert list(ends) == [None] * 5
+    assert used_by_all(run) == (5 * ROOM, 5_000, 5) and overspent_here() == []
+
+
+def used_by_all(run: str) -> tuple[int, int, int]:
+    """Tokens, cost and steps of a run and of those that it started."""
+    found = budgets.used_by_run(run)
+    return (0, 0, 0) if found is None else (found["tokens"], found["cost"], found["steps"])
+
+
+def overspent_here() -> list[str]:
+    with db.transaction() as cursor:
+        return overspent(cursor.connection)
+
+
+MORE = {"type": "agent", "config": {"model": "scripted:talk", "prompt": "Go on", "max_tokens": ROOM}}
+
+
+def author(node: dict[str, Any] = MORE, **budget: Any) -> tuple[str, Lease]:
+    """A run whose agent has used a thousand tokens, and added a node."""
+    may = {"node_types": ["agent", "subworkflow"], "workflows": ["child"]}
+    thinks = agent(budget=budget, patches="auto", may_add=may)
+    run = start({"name": "authored", "nodes": {"think": thinks}})
+    [lease] = claimed(run)
+    agents.begin(lease, call(cost=0.1))
+    agents.end(lease, answered(tokens=ROOM, cost=0.1))
+    patch = agents.patch(lease, "1", [{"op": "add", "path": "/nodes/more", "value": node}], "More is needed.")
+    assert patch["status"] == "applied"
+    return run, lease
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+@pytest.mark.parametrize(
+    ("budget", "what"),
+    [
+        ({"tokens": 3 * ROOM - 1}, "2999 tokens"),
+        ({"cost": 0.15}, "0.15 dollars"),
+        ({"steps": 1}, "1 steps"),
+    ],
+)
+def test_an_agent_that_an_agent_added_has_what_is_left_of_its_authors_budget(
+    is_over: bool, budget: dict[str, Any], what: str
+) -> None:
+    run, thinks = author(**budget)
+    if is_over:
+        agents.finish(thinks, output="done")
+    [more] = [one for one in claimed(run) if one.node == "more"]
+    with pytest.raises(StepRefused, match=f"'think', with those that its patches brought, beyond {what}") as refused:
+        agents.begin(more, call(cost=0.1))
+    assert refused.value.code == "budget_exhausted" and "of 'think'" in (refused.value.hint or "")
+    assert overspent_here() == [] and verify(run)["ok"]
+
+
+def test_what_an_added_agent_uses_is_not_left_for_its_author() -> None:
+    run, thinks = author(tokens=4 * ROOM)
+    [task] = [one for one in agents.claim("tests", 100) if one["run"] == run]
+    assert task["budget"]["tokens"] == 3 * ROOM
+    more = Lease(**task["lease"])
+    agents.begin(more, call(tokens=3 * ROOM))
+    with pytest.raises(StepRefused, match="beyond 4000 tokens"):
+        agents.begin(thinks, call(2, tokens=ROOM + 10))
+    agents.end(more, answered(tokens=10))
+    agents.begin(thinks, call(2))
+    assert overspent_here() == []
+
+
+def test_the_seconds_of_an_added_agent_are_its_authors(clock: Any) -> None:
+    run, thinks = author(seconds=60)
+    [more] = claimed(run)
+    agents.begin(more, call())
+    clock(50)
+    agents.end(more, answered())
+    agents.begin(more, tool(2))
+    clock(15)
+    agents.end(more, done(2))
+    for lease, step in ((more, call(3)), (thinks, call(2))):
+        with pytest.raises(StepRefused, match="beyond 60 seconds"):
+            agents.begin(lease, step)
+
+
+def test_a_child_run_that_an_agent_added_has_what_is_left_of_its_authors_budget() -> None:
+    push_family()
+    run, thinks = author(subworkflow("child"), tokens=3 * ROOM - 1)
+    services.advancer().ready()
+    [inner] = claimed()
+    assert inner.run != run
+    with pytest.raises(StepRefused, match="'think', with those that its patches brought, beyond 2999 tokens"):
+        agents.begin(inner, call())
+    assert budgets.used_by_run(inner.run) is None
+
+
+def test_who_brought_a_node_is_known_to_the_first_agent() -> None:
+    state = State(granted={"b": "each[3]/a", "c/d": "b", "each/a": "first"})
+    assert brought_by(state, "c[7]/d") == ["b", "each[3]/a", "first"]
+    assert brought_by(state, "first") == []
+
+
+def test_what_agents_used_goes_with_their_runs() -> None:
+    run, lease = author()
+    services.cancel(run, reason="enough", by="ada")
+    assert used_by_all(run) == (ROOM, 100_000, 1)
+    retain(0)
+    assert budgets.used_by_run(run) is None

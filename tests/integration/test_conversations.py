@@ -38,7 +38,7 @@ def say(run: str, number: int, *, text: str = "Hm", used: int = 10, is_open: boo
     with hold(run) as held:
         answer = {"parts": [{"part_kind": "text", "content": text}]}
         outcome = held.values.store({"answer": answer}, max_bytes=10**7, what="It")
-        data = {"attempt": 1, "step": number, "kind": "model", "used": {"tokens": used, "cost": 20}}
+        data = {"attempt": 1, "step": number, "kind": "model", "used": {"tokens": used, "cost": 20}, "took": 2_500_000}
         held.append("AgentStepEnded", put(data, "outcome", outcome), "talk")
 
 
@@ -53,8 +53,9 @@ def test_what_is_used_is_what_the_fold_says_with_what_is_reserved() -> None:
     say(run, 1)
     before = queries.run(run)["last_seq"]
     say(run, 2, is_open=True)
-    steps, tokens, cost = told(run).meters
+    steps, tokens, cost, seconds = told(run).meters
     assert (steps.used, tokens.used, tokens.limit, round(cost.used, 6)) == (2, 110, 1000, 0.00022)
+    assert (seconds.used, seconds.limit) == (2.5, 600)
     state = queries.state_of(run)
     assert (state.tokens, state.cost) == (110, 220)
     with timeline.held(run) as found:

@@ -158,11 +158,18 @@ DOCUMENT_SCHEMA: dict[str, Any] = {
                 "max_items": {"type": "integer", "minimum": 1, "maximum": 1_000_000},
                 "agents": {
                     "type": "object",
-                    "description": "What all agents of a run may use, and of all runs of this workflow in a day (UTC).",
+                    "description": "What all agents of a run and of the runs that it starts may use, and those of all "
+                    "runs of this workflow in a day (UTC).",
                     "additionalProperties": False,
                     "properties": {
                         "tokens": {"type": "integer", "minimum": 0},
                         "cost": {"type": "number", "minimum": 0, "description": "In US dollars."},
+                        "steps": {"type": "integer", "minimum": 0, "description": "Model and tool calls."},
+                        "seconds": {
+                            "type": "number",
+                            "minimum": 0,
+                            "description": "Of all agents, added up; waiting for people and other runs is not counted.",
+                        },
                         "daily_tokens": {"type": "integer", "minimum": 0},
                         "daily_cost": {"type": "number", "minimum": 0, "description": "In US dollars."},
                     },

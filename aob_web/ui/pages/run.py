@@ -13,7 +13,7 @@ from django.views.decorators.http import require_GET
 
 from aob_web.ui import gantt, patched
 from aob_web.ui.pages import showing
-from runs import conversations, logs, queries, reading, services, timeline
+from runs import budgets, conversations, logs, queries, reading, services, timeline
 
 FIRST_LINES = 50
 SHORT = 400
@@ -113,8 +113,9 @@ def _live(request: HttpRequest, run_id: str) -> dict[str, Any]:
         took = gantt.took(round(drawing.whole * 1000))
         has_patches, version = found.has_patches, found.version
         agents = conversations.agents_of(found)
-        totals = [("this run", conversations.whole(found))] if agents else []
-        if agents and wanted.at is None:
+        used = budgets.used_by_run(run_id) if wanted.at is None else None
+        totals = [("this run", conversations.whole(found, used))] if agents or used else []
+        if totals and wanted.at is None:
             totals += conversations.today(found, view["workflow"])
     return {
         "run": view,

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from tests.support.spending import wrong
+from tests.support.spending import wrong, wrong_together
 
 AGENT = {"type": "agent", "config": {"model": "a:b", "prompt": "?", "budget": {"tokens": 100, "steps": 3}}}
 EACH = {"type": "map", "config": {"items": "[1]", "body": {"nodes": {"think": AGENT}}}}
@@ -50,3 +50,47 @@ def test_what_stays_within_is_right() -> None:
 )
 def test_what_goes_beyond_is_named(events: list[Any], words: str) -> None:
     assert any(words in one for one in found(*events)), found(*events)
+
+
+SUB = {"type": "subworkflow", "config": {"workflow": "x"}}
+PARENT = {"name": "p", "nodes": {"each": SUB}, "limits": {"agents": {"tokens": 150, "steps": 3}}}
+BY = {"by": {"kind": "agent", "name": "think"}, "version": "w"}
+ADDED = {**DOCUMENT, "nodes": {**DOCUMENT["nodes"], "more": {**AGENT, "config": {**AGENT["config"], "budget": {}}}}}
+
+
+def found_in_family(*events: tuple[str, str, dict[str, Any]], run: str = "c") -> list[str]:
+    """In the child `c` of a run `r`."""
+    log = [("r", "RunStarted", None, {"version": "p"}), ("c", "RunStarted", None, {"version": "v"})]
+    documents = {"v": DOCUMENT, "w": ADDED, "p": PARENT}
+    return wrong_together({"r": (None, None), "c": ("r", "each")}, [*log, *((run, *one) for one in events)], documents)
+
+
+def test_what_a_family_uses_within_its_budgets_is_right() -> None:
+    assert found_in_family(begun("think", 1), ended("think", 1, 90), begun("each[0]/think", 1)) == []
+    assert found_in_family(("PatchApplied", "", BY), begun("think", 1), begun("more", 1), ended("more", 1, 100)) == []
+
+
+@pytest.mark.parametrize(
+    ("events", "words"),
+    [
+        (
+            [event for n in range(5) for event in (begun(f"each[{n}]/think", 1), ended(f"each[{n}]/think", 1, 60))],
+            "run r and those that it started used 300",
+        ),
+        (
+            [event for n in range(4) for event in (begun(f"each[{n}]/think", 1), ended(f"each[{n}]/think", 1, 1))],
+            "run r and those that it started made 4 steps of 3",
+        ),
+        (
+            [
+                begun("think", 1),
+                ("PatchApplied", "", BY),
+                ended("think", 1, 90),
+                *(event for n in (1, 2) for event in (begun("more", n), ended("more", n, 60))),
+            ],
+            "think and those that it brought used 210",
+        ),
+    ],
+)
+def test_what_goes_beyond_together_is_named(events: list[Any], words: str) -> None:
+    assert any(words in one for one in found_in_family(*events)), found_in_family(*events)
