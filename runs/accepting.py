@@ -59,6 +59,8 @@ class StartRequest(msgspec.Struct, frozen=True):
     by: str | None = None
     max_agents: int | None = None
     """Fewer agents than the workflow allows; 0 for what an agent starts itself."""
+    inputs_of: str | None = None
+    """The run that gives the inputs, where no person does."""
 
     def fingerprint(self) -> str:
         """What makes two requests the same one."""
@@ -214,7 +216,7 @@ def _prepare(request: StartRequest, versions: Mapping[str, _Meant], now: int, *,
     except NotUnderstood as error:
         raise Unavailable(error.code, f"{error}.", hint="A newer process can start it; try again.") from None
     inputs = checked_inputs(ir, {} if request.inputs is None else request.inputs)
-    birth = Birth(encode(dict(request.labels))) if request.labels else Birth()
+    birth = Birth(encode(dict(request.labels)) if request.labels else b"{}", inputs_of=request.inputs_of)
     return _run_ahead(
         name,
         ir,

@@ -14,8 +14,8 @@ import msgspec
 import psycopg
 from django.conf import settings
 
-from runs import budgets, db, dispatch, patches, queries, services, wake
-from runs.blobs import fetch
+from runs import blob_uses, budgets, db, dispatch, patches, queries, services, wake
+from runs.blobs import fetch, may_read
 from runs.core import agents as rules
 from runs.core import paths
 from runs.core.agents import StepRefused
@@ -207,11 +207,10 @@ def patch(lease: Lease, key: str, operations: Any, reason: str) -> dict[str, Any
 
 
 def blob(lease: Lease, name: str) -> bytes:
-    """The bytes of a blob that this run's log names; of others not even whether they exist (hazard S6)."""
+    """The bytes of a blob that this run may read; of others not even whether they exist (hazard S6)."""
     with hold(lease.run) as held:
         _require(held, lease)
-        row = held.cursor.execute("SELECT 1 FROM blob_use WHERE run_id = %s AND hash = %s", [lease.run, name]).fetchone()
-    if row is None:
+    if not may_read(lease.run, name):
         raise AobError("blob_unknown", f"This run has no blob {name[:80]!r}.")
     return fetch(name)
 
@@ -237,6 +236,7 @@ def start_workflow(lease: Lease, key: str, workflow: str, inputs: Any, consent: 
         labels={"agent": _label(lease)},
         key=f"{lease.run}:{lease.node}:{key}",
         max_agents=0,
+        inputs_of=lease.run,
     )
     return services.start(request, guard=lambda cursor: _require_lease(cursor, lease)).id
 
@@ -267,6 +267,7 @@ def ask(lease: Lease, key: str, question: str, form: dict[str, Any] | None) -> s
         labels={"agent": _label(lease)},
         key=f"{lease.run}:{lease.node}:{key}",
         max_agents=0,
+        inputs_of=lease.run,
     )
     return services.start(request, guard=lambda cursor: _require_lease(cursor, lease)).id
 
@@ -311,6 +312,7 @@ def ask_consent(lease: Lease, key: str, tool: str, arguments: dict[str, Any]) ->
         labels={"agent": _label(lease)},
         key=f"{lease.run}:{lease.node}:{key}",
         max_agents=0,
+        inputs_of=lease.run,
     )
     return services.start(request, guard=lambda cursor: _require_lease(cursor, lease)).id
 
@@ -340,6 +342,9 @@ def started_by(lease: Lease, run_id: str) -> dict[str, Any]:
     view = queries.run(run_id)
     if view["labels"].get("agent") != _label(lease):
         raise StepRefused("capability_missing", "This agent did not start that run.")
+    if view["output"] is not None:
+        with db.transaction() as cursor:
+            blob_uses.hand_on(cursor, view["output"], source=run_id, to=lease.run)
     return {key: view[key] for key in ("status", "output", "error", "ended_at")}
 
 

@@ -166,6 +166,15 @@ def read(name: str) -> Iterator[bytes]:
     return _decompressed(name, file, close=True)
 
 
+def may_read(run_id: str, name: str) -> bool:
+    """Whether a run may read a blob, which is more than that its log names it (`runs.blob_uses`)."""
+    with db.transaction() as cursor:
+        row = cursor.execute(
+            "SELECT 1 FROM blob_use WHERE run_id = %s AND hash = %s AND readable", [run_id, name]
+        ).fetchone()
+    return row is not None
+
+
 def window(name: str, start: int, length: int) -> bytes:
     """Some bytes of a blob, for showing them. Raises BlobError, StorageUnavailable.
 
@@ -217,22 +226,34 @@ def _check(name: str, chunks: Iterable[bytes]) -> None:
 
 
 class AsyncBlobs:
-    """The blob store as executors see it."""
+    """The blob store as an attempt of a run sees it; `made` are the blobs that it put there."""
+
+    def __init__(self, run_id: str) -> None:
+        self._run_id = run_id
+        self.made: set[str] = set()
 
     async def put(self, chunks: AsyncIterator[bytes], *, media_type: str, max_bytes: int) -> dict[str, Any]:
         writer = BlobWriter(max_bytes)
         try:
             async for chunk in chunks:
                 writer.write(chunk)
-            return await sync_to_async(writer.finish, thread_sensitive=False)(media_type)
+            reference = await sync_to_async(writer.finish, thread_sensitive=False)(media_type)
+            self.made.add(reference["blob"])
+            return reference
         finally:
             writer.close()
 
     async def open(self, reference: Mapping[str, Any]) -> AsyncIterator[bytes]:
-        chunks = await sync_to_async(read, thread_sensitive=False)(str(reference.get("blob")))
+        chunks = await sync_to_async(self._read, thread_sensitive=False)(str(reference.get("blob")))
         step = sync_to_async(lambda: next(chunks, None), thread_sensitive=False)
         while (chunk := await step()) is not None:
             yield chunk
+
+    def _read(self, name: str) -> Iterator[bytes]:
+        # What a config names may have been written by a model or by somebody outside (hazard S6).
+        if name not in self.made and not may_read(self._run_id, name):
+            raise BlobError("blob_unknown", f"This run has no blob {name[:80]!r}.")
+        return read(name)
 
 
 def delete(name: str) -> None:

@@ -317,11 +317,12 @@ class Blob(models.Model):
 
 
 class BlobUse(models.Model):
-    """Which run's log names which blob; for retention."""
+    """Which run's log names which blob, for retention; `readable` says whether the run may read it (`runs.blob_uses`)."""
 
     pk = models.CompositePrimaryKey("run_id", "hash")
     run_id = models.UUIDField()
     hash = models.CharField(max_length=71)
+    readable = models.BooleanField(default=True, db_default=True)
 
     class Meta:
         db_table = "blob_use"

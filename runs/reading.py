@@ -80,25 +80,25 @@ def text_window(name: str, start: int) -> tuple[str, int]:
 
 
 def blobs_of(run_id: str, *, after: str = "") -> list[dict[str, Any]]:
-    """What the run's log names and the store has, by name; one more than MAX_BLOBS tells that there are more."""
+    """What the run may read and the store has, by name; one more than MAX_BLOBS tells that there are more."""
     with db.transaction() as cursor:
         # Both primary keys in order: as many rows are read as are given.
         rows = cursor.execute(
             "SELECT b.hash, b.size, b.media_type FROM blob_use u JOIN blob b USING (hash)"
-            " WHERE u.run_id = %s AND u.hash > %s ORDER BY u.hash LIMIT %s",
+            " WHERE u.run_id = %s AND u.hash > %s AND u.readable ORDER BY u.hash LIMIT %s",
             [run_id, after, MAX_BLOBS + 1],
         ).fetchall()
     return [blobs.reference(*row) for row in rows]
 
 
 def blob_of(run_id: str, name: str) -> dict[str, Any] | None:
-    """A blob that this run names, or None: knowing a hash is no right to read it (hazard S6)."""
+    """A blob that this run may read, or None: knowing a hash is no right to read it (hazard S6)."""
     if not is_id(run_id):
         return None
     with db.transaction() as cursor:
         row = cursor.execute(
             "SELECT b.hash, b.size, b.media_type FROM blob_use u JOIN blob b USING (hash)"
-            " WHERE u.run_id = %s AND u.hash = %s",
+            " WHERE u.run_id = %s AND u.hash = %s AND u.readable",
             [run_id, name],
         ).fetchone()
     return blobs.reference(*row) if row else None

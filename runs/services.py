@@ -241,7 +241,7 @@ def replay(
             checked,
             now=now,
             priority=row[3],
-            birth=Birth(forked_from=run_id),
+            birth=Birth(forked_from=run_id, inputs_of=run_id if inputs is None else None),
             by=by,
             extra={
                 "attempt": attempt,
@@ -285,10 +285,11 @@ def again(run_id: str, *, inputs: Any = None, by: str) -> str:
     _, version, _, priority = _row(run_id)
     with db.transaction() as cursor:
         first = events_of(cursor, run_id, limit=1)[0]
+    inputs_of = run_id if inputs is None else None
     if inputs is None:
         inputs = Values(fetch).load([first.data["inputs"]] if "inputs" in first.data else first.data["inputs_ref"])
     names = {number: name for name, number in PRIORITIES.items()}
-    return start(StartRequest(document_of(version), inputs, priority=names[priority], by=by)).id
+    return start(StartRequest(document_of(version), inputs, priority=names[priority], by=by, inputs_of=inputs_of)).id
 
 
 def _row(run_id: str) -> tuple[str, str, str, int]:

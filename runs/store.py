@@ -46,10 +46,15 @@ class Held(msgspec.Struct):
 
 
 class Birth(msgspec.Struct, frozen=True):
-    """What only the row of a new run needs. `labels` is JSON."""
+    """What is known of a new run beside its log. `labels` is JSON.
+
+    `inputs_of` is the run that gave the inputs where it is not the parent and nobody else did: they let the new run read
+    those blobs that this one may read.
+    """
 
     labels: bytes = b"{}"
     forked_from: str | None = None
+    inputs_of: str | None = None
 
 
 class Change(msgspec.Struct):

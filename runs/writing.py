@@ -6,14 +6,13 @@ when it ends at once; a run that goes on costs one share of each statement of it
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 import psycopg
 
-from runs import blobs, copying, db, patch_tickets, tickets
+from runs import blob_uses, blobs, copying, db, patch_tickets, tickets
 from runs.copying import Table
 from runs.core import paths
 from runs.core.events import TERMINAL, Event
@@ -49,7 +48,6 @@ PATCH_STATUS = {
     "PatchRejected": "rejected",
     "PatchRefused": "refused",
 }
-_BLOB_NAME = re.compile(rb"sha256:[0-9a-f]{64}")
 _FAILURES = frozenset({"NodeFailed", "ItemFailed"})
 
 
@@ -113,7 +111,7 @@ def write(
 
 
 def _write_events(cursor: psycopg.Cursor[Any], changes: Sequence[Change]) -> None:
-    uses: set[tuple[str, str]] = set()
+    named: list[tuple[Change, Event, bytes]] = []
     rows: list[copying.Row] = []
     at, moment = 0, copying.NULL
     for change in changes:
@@ -121,7 +119,7 @@ def _write_events(cursor: psycopg.Cursor[Any], changes: Sequence[Change]) -> Non
         for event in change.events:
             data = _encode(event.data)
             if b"sha256:" in data:
-                uses.update((change.row.id, name.decode()) for name in _BLOB_NAME.findall(data))
+                named.append((change, event, data))
             if event.at != at:
                 at, moment = event.at, copying.moment(event.at)
             rows.append(
@@ -135,15 +133,8 @@ def _write_events(cursor: psycopg.Cursor[Any], changes: Sequence[Change]) -> Non
                 )
             )
     copying.insert(cursor, EVENT, rows)
-    # The version of the document stands in every first event; it is no blob, so it is nobody's use of one.
-    uses -= {(change.row.id, change.row.version) for change in changes}
-    if uses:
-        runs, names = zip(*sorted(uses), strict=True)
-        blobs.keep(cursor, set(names))
-        cursor.execute(
-            "INSERT INTO blob_use (run_id, hash) SELECT * FROM unnest(%s::uuid[], %s::text[]) ON CONFLICT DO NOTHING",
-            [list(runs), list(names)],
-        )
+    if named:
+        blob_uses.write(cursor, named)
 
 
 def _projection(change: Change, now: int) -> tuple[str, int | None, int | None, bytes | None]:

@@ -200,6 +200,7 @@ class Runner:
     async def _execute(self, task: Leased) -> None:
         lines: list[dict[str, str]] = []
         values = Values(fetch)
+        blobs = AsyncBlobs(task.run_id)
         answer: dict[str, Any] = {"attempt": task.attempt, "worker": self.name}
         kind = "TaskCompleted"
         standing_aside.set(partial(self._standing_aside, task))
@@ -212,12 +213,14 @@ class Runner:
                     # It holds megabytes from here on, so it keeps its slot while it waits for anything else (law 8).
                     standing_aside.set(contextlib.nullcontext)
                     config = await asyncio.to_thread(values.load, stored)
-                output = await executors()[task.type](config, self._context(task, lines))
+                output = await executors()[task.type](config, self._context(task, lines, blobs))
             put(
                 answer,
                 "output",
                 values.store(output, max_bytes=settings.AOB_MAX_VALUE_BYTES, what=f"The output of node {task.node!r}"),
             )
+            if blobs.made:
+                answer["blobs"] = sorted(blobs.made)
         except asyncio.CancelledError:
             # The lease is gone: the run went on without this attempt, so there is nothing to record.
             self._running.pop(task.id, None)
@@ -257,7 +260,7 @@ class Runner:
         self._finished.append(Finished(task, Fact(kind, task.node, answer), values.new))
         self._done.set()
 
-    def _context(self, task: Leased, lines: list[dict[str, str]]) -> TaskContext:
+    def _context(self, task: Leased, lines: list[dict[str, str]], blobs: AsyncBlobs) -> TaskContext:
         def log(level: str, message: str) -> None:
             if len(lines) < MAX_LOG_LINES:
                 lines.append({"level": level, "message": message[:4000]})
@@ -267,7 +270,7 @@ class Runner:
             path=task.node,
             attempt=task.attempt,
             idempotency_key=f"{task.run_id}:{task.node}",
-            blobs=AsyncBlobs(),
+            blobs=blobs,
             max_value_bytes=settings.AOB_MAX_VALUE_BYTES,
             max_blob_bytes=settings.AOB_MAX_BLOB_BYTES,
             log=log,
