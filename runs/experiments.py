@@ -39,7 +39,7 @@ def begin(
     row = locked(workflow)
     before = head_of(workflow, tag)
     wanted = resolve(f"{workflow}@{version}") if version is not None else None
-    wanted = wanted or workflow_patches.variant(str(patch), workflow, tag)
+    wanted = wanted or workflow_patches.variant(str(patch), workflow, tag, by=by)
     if wanted == before:
         raise WorkflowError("experiment_same", f"{workflow}@{tag} is this version already.", "/version")
     if not same(document_of(before).get("inputs"), document_of(wanted).get("inputs")):
@@ -56,6 +56,9 @@ def begin(
         message = f"An experiment with {live.version} is going on."
         raise WorkflowError("experiment_live", message, "/version", "End it first.")
     elif live is not None:
+        if live.patch is not None and patch is None:
+            # Who names the version instead of its patch gives it to no more runs than who names the patch.
+            workflow_patches.variant(str(live.patch), workflow, tag, by=by)
         row.experiments.filter(id=live.id).update(share=share)
         return outcomes(workflow, tag)
     row.experiments.create(tag=tag, before=before, version=wanted, patch=patch, share=share, began_by=by)
@@ -87,6 +90,8 @@ def end(workflow: str, tag: str, *, keep: bool, by: str, user: Any = None) -> di
             )
             workflow_patches.answer(str(found.patch), verdict, by=by, reason=reason, user=user, or_tried=True)
         elif keep and head != found.version:
+            if found.patch is not None:
+                workflow_patches.require_applied(str(found.patch))
             if head != found.before:
                 raise WorkflowError(
                     "experiment_overtaken",

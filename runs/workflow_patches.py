@@ -12,6 +12,7 @@ from typing import Any
 import msgspec
 from django.db import connection, transaction
 from django.db.models import Max, Q
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from runs import blobs, db, irs, patch_tickets, patches
@@ -60,6 +61,7 @@ def answer(
 ) -> dict[str, Any]:
     """Approves or rejects a patch that waits for review and its ticket, or with `or_tried` one that is only tried.
 
+    With a rejection ends the experiment that tries it.
     Raises RunError, PatchRefused, PatchConflict.
     """
     patch = _find(patch_id)
@@ -73,6 +75,7 @@ def answer(
             locked(patch.workflow.name)
             _require_waiting(_find(patch_id), statuses)
             WorkflowPatch.objects.filter(id=patch_id).update(status="rejected", **decided)
+            _end_experiment(patch.workflow, patch_id, by=by)
             patch_tickets.close_of(patch_id, "rejected", by=by, reason=decided["decision"], at=at)
         return show(patch_id)
     try:
@@ -188,18 +191,30 @@ def is_known(patch_id: str) -> bool:
     return is_id(patch_id) and WorkflowPatch.objects.filter(id=patch_id).exists()
 
 
-def variant(patch_id: str, workflow: str, tag: str) -> str:
-    """The version that a waiting or tried patch makes of what its tag names now. Raises as `answer` does."""
+def variant(patch_id: str, workflow: str, tag: str, *, by: str) -> str:
+    """The version that a waiting or tried patch makes of what its tag names now, for `by` to try it on runs.
+
+    Where patches are reviewed, trying one on runs that count needs a second person, as approving it does. Raises as
+    `answer` does.
+    """
     patch = _find(patch_id)
     if (patch.workflow.name, patch.tag) != (workflow, tag):
         message = f"The patch is one of {patch.workflow.name}@{patch.tag}, not of {workflow}@{tag}."
         raise RunError("patch_elsewhere", message, "/patch")
     _require_waiting(patch, ("pending_review", "shadow"))
+    head = head_of(workflow, tag)
+    if patch.status == "pending_review" or document_of(head).get("patches", "auto") != "auto":
+        require_other(_author(patch), by)
     try:
-        made = _made(patch.workflow.name, _proposal(patch), head_of(workflow, tag))[1]
+        made = _made(patch.workflow.name, _proposal(patch), head)[1]
     except AobError as error:
         raise _refusal(error) from None
     return made.ir.version
+
+
+def require_applied(patch_id: str) -> None:
+    """Raises RunError where a patch was not applied, or is no longer."""
+    _require_applied(_find(patch_id).status)
 
 
 def _told(patch: WorkflowPatch) -> dict[str, Any]:
@@ -305,6 +320,8 @@ def _settle(
             adopt(row, made.ir.version, tag=tag, user=user, note=patch.reason)
             if patch.reverts is not None:
                 WorkflowPatch.objects.filter(id=patch.reverts).update(status="reverted")
+                # The tag names again what the experiment began with.
+                _end_experiment(row, str(patch.reverts), by=patch.author_name)
         else:
             _require_room(row, tag, mode)
             changed |= {"status": "pending_review" if mode == "review" else "shadow", "held_because": because or ""}
@@ -321,6 +338,11 @@ def _settle(
         patch.save(force_insert=True)
         if patch.status == "pending_review":
             patch_tickets.open_of(patch)
+
+
+def _end_experiment(row: Workflow, patch_id: str, *, by: str) -> None:
+    """Ends the experiment with a patch that is not wanted; in the caller's transaction."""
+    row.experiments.filter(patch=patch_id, ended_at=None).update(ended_at=Now(), ended_by=by, kept=False)
 
 
 def _tried(patch: WorkflowPatch, proposal: Proposal, head: str) -> tuple[Document, patching.Made, Report]:

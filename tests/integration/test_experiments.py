@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ def versions_of(ids: list[str]) -> dict[str, list[str]]:
 
 
 def begin(**more: Any) -> dict[str, Any]:
-    return experiments.begin("w", "latest", by="ada", **{"share": 25, **more})
+    return experiments.begin("w", "latest", **{"by": "ada", "share": 25, **more})
 
 
 def test_a_share_of_new_runs_gets_the_variant_by_their_ids_alone() -> None:
@@ -55,7 +56,7 @@ def test_a_share_of_new_runs_gets_the_variant_by_their_ids_alone() -> None:
 def test_the_variant_is_kept_by_applying_its_patch() -> None:
     publish(patches="review")
     patch = propose(add("more", "{{ 7 }}"))
-    begin(patch=patch["id"])
+    begin(patch=patch["id"], by="bob")
     kept = experiments.end("w", "latest", keep=True, by="bob")
     assert kept["status"] == "kept" and resolve("w") == kept["versions"][1]["version"]
     shown = workflow_patches.show(patch["id"])
@@ -67,10 +68,53 @@ def test_the_variant_is_kept_by_applying_its_patch() -> None:
 def test_a_dropped_variant_leaves_the_tag_alone() -> None:
     before = publish(patches="review")
     patch = propose(add("more", "{{ 7 }}"))
-    begin(patch=patch["id"])
+    begin(patch=patch["id"], by="bob")
     assert experiments.end("w", "latest", keep=False, by="bob")["status"] == "dropped"
     assert resolve("w") == before and workflow_patches.show(patch["id"])["status"] == "rejected"
     assert set(versions_of([start("w", {"x": 1}) for _ in range(20)])) == {before}
+
+
+def code_of(call: Callable[[], Any]) -> str:
+    with pytest.raises(RunError) as caught:
+        call()
+    return caught.value.code
+
+
+@pytest.mark.parametrize("mode", ["auto", "shadow"])
+def test_nobody_tries_their_own_patch_where_patches_are_reviewed(mode: str) -> None:
+    publish(patches="review")
+    patch = propose(add("more", "{{ 7 }}"), mode=mode)
+    assert code_of(lambda: begin(patch=patch["id"])) == "patch_own"
+    variant = begin(patch=patch["id"], by="bob", share=1)["versions"][1]["version"]
+    assert code_of(lambda: begin(patch=patch["id"], share=99)) == "patch_own"
+    with pytest.raises(WorkflowError, match="no tag"):
+        begin(version=variant, share=99)
+    assert code_of(lambda: experiments.end("w", "latest", keep=True, by="ada")) == "patch_own"
+    assert experiments.outcomes("w", "latest")["status"] == "live"
+
+
+def test_a_rejection_ends_the_experiment_with_the_patch() -> None:
+    before = publish(patches="review")
+    patch = propose(add("more", "{{ 7 }}"))
+    begin(patch=patch["id"], by="bob", share=99)
+    workflow_patches.answer(patch["id"], "reject", by="eve", reason="dangerous")
+    assert set(versions_of([start("w", {"x": 1}) for _ in range(40)])) == {before}
+    told = experiments.outcomes("w", "latest")
+    assert (told["status"], told["ended_by"]) == ("dropped", "eve")
+    with pytest.raises(WorkflowError, match="No experiment"):
+        experiments.end("w", "latest", keep=True, by="ada")
+
+
+def test_undoing_a_patch_ends_its_experiment() -> None:
+    before = publish(patches="review")
+    patch = propose(add("more", "{{ 7 }}"))
+    begin(patch=patch["id"], by="bob")
+    workflow_patches.answer(patch["id"], "approve", by="bob")
+    undo = workflow_patches.revert(patch["id"], author=ADA, reason="no")
+    workflow_patches.answer(undo["id"], "approve", by="bob")
+    assert resolve("w") == before and experiments.outcomes("w", "latest")["status"] == "dropped"
+    with pytest.raises(WorkflowError, match="No experiment"):
+        experiments.end("w", "latest", keep=True, by="ada")
 
 
 def test_a_version_is_tried_and_kept_and_the_move_is_recorded() -> None:
