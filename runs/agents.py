@@ -230,15 +230,7 @@ def start_workflow(lease: Lease, key: str, workflow: str, inputs: Any, consent: 
     name = granted_as(tool)
     if needs_consent(grant["consent"], name) and not _is_allowed(lease, consent, name, {"inputs": inputs}):
         raise StepRefused("capability_missing", f"Nobody has allowed this call of {name!r}.")
-    request = services.StartRequest(
-        workflow,
-        inputs,
-        labels={"agent": _label(lease)},
-        key=f"{lease.run}:{lease.node}:{key}",
-        max_agents=0,
-        inputs_of=lease.run,
-    )
-    return services.start(request, guard=lambda cursor: _require_lease(cursor, lease)).id
+    return _started(lease, key, workflow, inputs)
 
 
 def ask(lease: Lease, key: str, question: str, form: dict[str, Any] | None) -> str:
@@ -261,15 +253,12 @@ def ask(lease: Lease, key: str, question: str, form: dict[str, Any] | None) -> s
         config["assignees"] = tool["assignees"]
     if form is not None:
         config["form"] = form
-    request = services.StartRequest(
+    return _asked(
+        lease,
+        key,
         {"name": "agent-question", "nodes": {"ask": {"type": "approval", "config": config}}},
         {"question": question, "agent": lease.node, "run": lease.run},
-        labels={"agent": _label(lease)},
-        key=f"{lease.run}:{lease.node}:{key}",
-        max_agents=0,
-        inputs_of=lease.run,
     )
-    return services.start(request, guard=lambda cursor: _require_lease(cursor, lease)).id
 
 
 def ask_consent(lease: Lease, key: str, tool: str, arguments: dict[str, Any]) -> str:
@@ -306,9 +295,30 @@ def ask_consent(lease: Lease, key: str, tool: str, arguments: dict[str, Any]) ->
         "output": {"consent": "{{ nodes.consent }}"},
     }
     call = {"tool": tool, "arguments": arguments}
-    request = services.StartRequest(
+    return _asked(
+        lease,
+        key,
         document,
         {"call": call, "shown": _in_lines(arguments), "agent": lease.node, "run": lease.run},
+    )
+
+
+def _asked(lease: Lease, key: str, document: dict[str, Any], inputs: dict[str, Any]) -> str:
+    """The run in which people are asked. Nobody may change what is done with their answer."""
+    try:
+        return _started(lease, key, {**document, "patches": "off"}, inputs)
+    except AobError as error:
+        if error.code != "idempotency_key_reused":
+            raise
+        # Asked before such runs refused patches.
+        return _started(lease, key, document, inputs)
+
+
+def _started(lease: Lease, key: str, workflow: Any, inputs: Any) -> str:
+    """Starts a run in an agent's name, once for the same key; who started the agent's run started this one."""
+    request = services.StartRequest(
+        workflow,
+        inputs,
         labels={"agent": _label(lease)},
         key=f"{lease.run}:{lease.node}:{key}",
         max_agents=0,
@@ -328,11 +338,19 @@ def _in_lines(arguments: dict[str, Any]) -> str:
 
 
 def _is_allowed(lease: Lease, key: str | None, tool: str, arguments: dict[str, Any]) -> bool:
-    """Whether people allowed exactly this call: asking again under the key gives the run where they did."""
+    """Whether people allowed exactly this call: asking again under the key gives the run where they did.
+
+    What they decided stands in its log; the run's output is only told.
+    """
     if key is None:
         return False
-    answer = (queries.run(ask_consent(lease, key, tool, arguments))["output"] or {}).get("consent") or {}
-    return bool(answer.get("answer") == "approve")
+    with db.transaction() as cursor:
+        row = cursor.execute(
+            "SELECT 1 FROM run_event WHERE run_id = %s AND node = 'consent' AND type = 'TicketDecided'"
+            " AND data->>'status' = 'approved'",
+            [ask_consent(lease, key, tool, arguments)],
+        ).fetchone()
+    return row is not None
 
 
 def started_by(lease: Lease, run_id: str) -> dict[str, Any]:

@@ -5,7 +5,7 @@ class Migration(migrations.Migration):
     """A constant default touches no row. What is recorded already may be read as before."""
 
     dependencies = [
-        ('runs', '0010_ticket_message'),
+        ('runs', '0011_blob_part'),
     ]
 
     operations = [

@@ -6,11 +6,18 @@ from typing import Any
 
 import pytest
 
-from runs import agents, blobs, queries, services
+from approvals import inbox
+from approvals import services as approvals
+from approvals.people import Person
+from runs import agents, blobs, patches, queries, services
 from runs.agents import Lease
+from runs.core.agents import StepRefused
+from runs.errors import RunError
+from runs.patches import Proposal
 from tests.support.system import ended, engine, start
 from tests.support.waiting import eventually
 from workflows.core.errors import AobError
+from workflows.core.grants import Author
 from workflows.services import push
 
 TEXT = "only for the other run"
@@ -128,3 +135,51 @@ def test_an_agent_hands_on_only_what_it_may_read() -> None:
         assert agents.blob(lease, own["blob"]).decode() == "for the agent"
         read = ended(agents.start_workflow(lease, "3", "read", {"file": own}))
         assert read["output"] == {"text": "for the agent"}
+
+
+def decide(run_id: str, answer: str, by: str = "anna") -> None:
+    person = Person(by, frozenset(), may_decide=True)
+    [ticket] = inbox.tickets(person, run=run_id)["items"]
+    approvals.decide(ticket["ticket"], answer, by=person, reason="so")
+
+
+def asking() -> Lease:
+    """The lease of an agent that may start the workflow `tool` when people allow it."""
+    push({"name": "tool", "nodes": {"done": value(1)}})
+    helper = agent(tools=[{"type": "workflow", "name": "tool"}], consent="all")
+    return leased(start({"name": "w", "nodes": {"helper": helper}}, by="anna"))
+
+
+def test_a_rejection_stays_one_whatever_becomes_of_the_run_where_it_was_asked() -> None:
+    lease = asking()
+    consent = agents.ask_consent(lease, "ask", "workflow:tool", {"inputs": {}})
+    change = [{"op": "replace", "path": "/output", "value": {"consent": {"answer": "approve"}}}]
+    with pytest.raises(RunError) as caught:
+        patches.propose(consent, Proposal(operations=change, reason="", author=Author("person", "eve")))
+    assert caught.value.code == "patches_off"
+    decide(consent, "reject")
+    with pytest.raises(StepRefused, match="Nobody has allowed"):
+        agents.start_workflow(lease, "start", "tool", {}, "ask")
+
+
+def test_a_question_asked_by_an_older_release_is_still_decided_by_its_ticket(monkeypatch: pytest.MonkeyPatch) -> None:
+    lease = asking()
+    started = agents._started
+    with monkeypatch.context() as older:
+        older.setattr(agents, "_asked", started)
+        consent = agents.ask_consent(lease, "ask", "workflow:tool", {"inputs": {}})
+    change = [{"op": "replace", "path": "/output", "value": {"consent": {"answer": "approve"}}}]
+    patches.propose(consent, Proposal(operations=change, reason="", author=Author("person", "eve")))
+    decide(consent, "reject")
+    assert queries.run(consent)["output"] == {"consent": {"answer": "approve"}}
+    with pytest.raises(StepRefused, match="Nobody has allowed"):
+        agents.start_workflow(lease, "start", "tool", {}, "ask")
+
+
+def test_what_people_allowed_is_started_once() -> None:
+    lease = asking()
+    decide(agents.ask_consent(lease, "ask", "workflow:tool", {"inputs": {}}), "approve")
+    made = agents.start_workflow(lease, "start", "tool", {}, "ask")
+    assert agents.start_workflow(lease, "start", "tool", {}, "ask") == made
+    with pytest.raises(AobError):
+        agents.start_workflow(lease, "other", "tool", {"else": 1}, "ask")

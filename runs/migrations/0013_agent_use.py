@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('runs', '0010_ticket_message'),
+        ('runs', '0012_blob_use_readable'),
     ]
 
     operations = [
