@@ -28,11 +28,11 @@ LOOKED_AT = 20_000
 COUNTED = 1_000
 COLUMNS = (
     "id::text, run_id::text, seq, node, kind, workflow, title, assignees, answered, not_by, status, priority, due_at,"
-    " created_at, decided_at, decided_by, reason, away, claimed_by, bulk"
+    " created_at, decided_at, decided_by, reason, away, claimed_by, bulk, nor_by"
 )
 _MINE = (
     "assignees && %(mine)s::text[] AND NOT %(me)s = ANY(answered) AND NOT %(me)s = ANY(away)"
-    " AND not_by IS DISTINCT FROM %(me)s"
+    " AND not_by IS DISTINCT FROM %(me)s AND NOT %(me)s = ANY(nor_by)"
 )
 _TIME = re.compile(r"infinity|[0-9]{4,5}-[0-9]{2}-[0-9]{2} [0-9:.]{8,15}\+00")
 
@@ -184,6 +184,7 @@ def view(row: Any) -> dict[str, Any]:
         "away": row[17],
         "claimed_by": row[18],
         "bulk": row[19],
+        "nor_by": row[20],
     }
 
 

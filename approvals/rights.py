@@ -13,7 +13,7 @@ from runs.patch_tickets import PATCH
 
 def as_rules_see_it(shown: dict[str, Any]) -> Ticket:
     """The ticket of a list, with what decides who may answer it."""
-    return Ticket(shown["ticket"], shown["assignees"], not_by=shown["not_by"], away=shown["away"])
+    return Ticket(shown["ticket"], shown["assignees"], not_by=shown["not_by"], nor_by=shown["nor_by"], away=shown["away"])
 
 
 def why_not(shown: dict[str, Any], person: Person) -> TicketError | None:
@@ -26,7 +26,7 @@ def why_not(shown: dict[str, Any], person: Person) -> TicketError | None:
         return TicketError(
             "ticket_forbidden", "Deciding on a patch needs the scope 'write'.", hint="Use a token that has it."
         )
-    if shown["not_by"] == person.name:
+    if person.name in as_rules_see_it(shown).barred:
         did = "wrote the patch" if is_patch else "started the run"
         return TicketError(
             "ticket_forbidden",

@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import msgspec
@@ -61,6 +62,8 @@ class StartRequest(msgspec.Struct, frozen=True):
     """Fewer agents than the workflow allows; 0 for what an agent starts itself."""
     inputs_of: str | None = None
     """The run that gives the inputs, where no person does."""
+    before: Sequence[str] = ()
+    """Who started the runs that the one which starts this was forked from."""
 
     def fingerprint(self) -> str:
         """What makes two requests the same one."""
@@ -226,6 +229,7 @@ def _prepare(request: StartRequest, versions: Mapping[str, _Meant], now: int, *,
         birth,
         agents=request.max_agents,
         by=request.by,
+        before=request.before,
         max_events=0 if _heavy.has(version) else max_events,
     )
 
@@ -240,9 +244,13 @@ def _run_ahead(
     *,
     agents: int | None,
     by: str | None,
+    before: Sequence[str],
     max_events: int,
 ) -> Change:
-    change, values = new_run(name, ir, inputs, now=now, priority=priority, agents=agents, birth=birth, by=by)
+    fresh = partial(
+        new_run, name, ir, inputs, now=now, priority=priority, agents=agents, birth=birth, by=by, before=before
+    )
+    change, values = fresh()
     if max_events > 0:
         began, in_time = time.monotonic(), within(TURN_SECONDS)
         try:
@@ -251,7 +259,7 @@ def _run_ahead(
             # A defect of ours, or a database that went away: the run is accepted as it is, and the coordinator,
             # which knows what to do with such runs, takes it up.
             _log.exception("Run %s cannot run ahead", name)
-            change, values = new_run(name, ir, inputs, now=now, priority=priority, agents=agents, birth=birth, by=by)
+            change, values = fresh()
         if time.monotonic() - began > TURN_SECONDS:
             _heavy.add(ir.version)
     change.values = values.new

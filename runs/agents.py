@@ -22,6 +22,7 @@ from runs.core.agents import StepRefused
 from runs.core.events import Fact
 from runs.core.limits import grant_of_agent
 from runs.core.scope import variables
+from runs.core.state import State
 from runs.core.values import MissingValue, Values, get, put
 from runs.holding import Held, hold
 from runs.irs import ir_of
@@ -223,14 +224,14 @@ def start_workflow(lease: Lease, key: str, workflow: str, inputs: Any, consent: 
     """
     with hold(lease.run) as held:
         _require(held, lease)
-        grant = grant_of(rules.node_of(held.state, ir_of, lease.node).config.literal)
+        run, grant = held.state, grant_of(rules.node_of(held.state, ir_of, lease.node).config.literal)
     tool = next((one for one in grant["tools"] if one["type"] == "workflow" and one["name"] == workflow), None)
     if tool is None:
         raise StepRefused("capability_missing", f"The workflow {workflow[:100]!r} is no tool of this agent.")
     name = granted_as(tool)
     if needs_consent(grant["consent"], name) and not _is_allowed(lease, consent, name, {"inputs": inputs}):
         raise StepRefused("capability_missing", f"Nobody has allowed this call of {name!r}.")
-    return _started(lease, key, workflow, inputs)
+    return _started(lease, key, workflow, inputs, run=run)
 
 
 def ask(lease: Lease, key: str, question: str, form: dict[str, Any] | None) -> str:
@@ -241,7 +242,7 @@ def ask(lease: Lease, key: str, question: str, form: dict[str, Any] | None) -> s
     """
     with hold(lease.run) as held:
         _require(held, lease)
-        tools = grant_of(rules.node_of(held.state, ir_of, lease.node).config.literal)["tools"]
+        run, tools = held.state, grant_of(rules.node_of(held.state, ir_of, lease.node).config.literal)["tools"]
     tool = next((one for one in tools if one["type"] == "ask_human"), None)
     if tool is None:
         raise StepRefused("capability_missing", "This agent may not ask people.", hint="See `tools` of its node.")
@@ -258,6 +259,7 @@ def ask(lease: Lease, key: str, question: str, form: dict[str, Any] | None) -> s
         key,
         {"name": "agent-question", "nodes": {"ask": {"type": "approval", "config": config}}},
         {"question": question, "agent": lease.node, "run": lease.run},
+        run=run,
     )
 
 
@@ -268,7 +270,7 @@ def ask_consent(lease: Lease, key: str, tool: str, arguments: dict[str, Any]) ->
     """
     with hold(lease.run) as held:
         _require(held, lease)
-        literal = rules.node_of(held.state, ir_of, lease.node).config.literal
+        run, literal = held.state, rules.node_of(held.state, ir_of, lease.node).config.literal
     if not needs_consent(consent_of(literal), tool):
         raise StepRefused("capability_missing", f"Calls of {tool[:100]!r} need no consent.", hint="See `consent`.")
     if tool.startswith("workflow:"):
@@ -300,22 +302,23 @@ def ask_consent(lease: Lease, key: str, tool: str, arguments: dict[str, Any]) ->
         key,
         document,
         {"call": call, "shown": _in_lines(arguments), "agent": lease.node, "run": lease.run},
+        run=run,
     )
 
 
-def _asked(lease: Lease, key: str, document: dict[str, Any], inputs: dict[str, Any]) -> str:
+def _asked(lease: Lease, key: str, document: dict[str, Any], inputs: dict[str, Any], *, run: State) -> str:
     """The run in which people are asked. Nobody may change what is done with their answer."""
     try:
-        return _started(lease, key, {**document, "patches": "off"}, inputs)
+        return _started(lease, key, {**document, "patches": "off"}, inputs, run=run)
     except AobError as error:
         if error.code != "idempotency_key_reused":
             raise
         # Asked before such runs refused patches.
-        return _started(lease, key, document, inputs)
+        return _started(lease, key, document, inputs, run=run)
 
 
-def _started(lease: Lease, key: str, workflow: Any, inputs: Any) -> str:
-    """Starts a run in an agent's name, once for the same key; who started the agent's run started this one."""
+def _started(lease: Lease, key: str, workflow: Any, inputs: Any, *, run: State) -> str:
+    """Starts a run in the name of an agent of `run`, once for the same key; who started that one, started this one."""
     request = services.StartRequest(
         workflow,
         inputs,
@@ -323,6 +326,8 @@ def _started(lease: Lease, key: str, workflow: Any, inputs: Any) -> str:
         key=f"{lease.run}:{lease.node}:{key}",
         max_agents=0,
         inputs_of=lease.run,
+        by=run.started_by,
+        before=run.started_before,
     )
     return services.start(request, guard=lambda cursor: _require_lease(cursor, lease)).id
 

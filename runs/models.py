@@ -221,8 +221,8 @@ class Ticket(models.Model):
     A patch that waits for review is one, of kind `patch` and with the patch's id; that of a workflow has no run and no
     seq, and stands as its patch does. `seq` is the event that opened a ticket, with all that it asks. `assignees` holds
     ANYONE where everybody may decide; `answered` are those who have, `away` who handed their part to others, `not_by` who
-    may not. `claimed_by` looks at it, which keeps nobody else from deciding. `bulk` says that it may be decided together
-    with others. Lists walk `ticket_open`, `ticket_closed` or `ticket_newest`.
+    may not, nor may those of `nor_by`. `claimed_by` looks at it, which keeps nobody else from deciding. `bulk` says that
+    it may be decided together with others. Lists walk `ticket_open`, `ticket_closed` or `ticket_newest`.
     """
 
     ANYONE = "*"
@@ -240,6 +240,7 @@ class Ticket(models.Model):
     claimed_by = models.TextField(null=True)
     bulk = models.BooleanField(default=False, db_default=False)
     not_by = models.TextField(null=True)
+    nor_by = ArrayField(models.TextField(), default=list, db_default=[])
     status = models.CharField(max_length=10, default="open")
     priority = models.SmallIntegerField()
     due_at = models.DateTimeField(null=True)

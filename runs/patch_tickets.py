@@ -58,6 +58,7 @@ def _opened(run_id: str, workflow: str, event: Event) -> dict[str, Any]:
         "title": _title("Change the running graph", data["reason"]),
         "assignees": [Ticket.ANYONE],
         "not_by": author["name"] if author["kind"] == "person" else None,
+        "nor_by": [],
         "priority": PRIORITIES["medium"],
         "bulk": False,
         "due": None,

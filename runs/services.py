@@ -235,6 +235,7 @@ def replay(
         checked = checked_inputs(ir, old_inputs if inputs is None else inputs)
         attempt = log[0].data.get("attempt", 1) + 1
         forked_from = {"run": run_id, "from": start_node, "copied": 0, "by": by}
+        starters = [log[0].data.get("by"), *log[0].data.get("started_before", ())]
         change, own = new_run(
             new,
             ir,
@@ -243,6 +244,7 @@ def replay(
             priority=row[3],
             birth=Birth(forked_from=run_id, inputs_of=run_id if inputs is None else None),
             by=by,
+            before=[one for one in dict.fromkeys(starters) if one not in (None, by)],
             extra={
                 "attempt": attempt,
                 "forked_from": forked_from,

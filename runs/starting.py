@@ -64,10 +64,12 @@ def new_run(
     agents: int | None = None,
     birth: Birth = PLAIN,
     by: str | None = None,
+    before: Sequence[str] = (),
     extra: Mapping[str, Any] | None = None,
 ) -> tuple[Change, Values]:
     """A run with its first event, in memory. `inputs` must be checked; `agents` is what a parent promised of its own,
-    `by` who started it, or its parent. `brought_by` are the parent's agents whose patches brought its node.
+    `by` who started it, or its parent; `before` are those who started the runs that it was forked from. `brought_by` are
+    the parent's agents whose patches brought its node.
     """
     values = Values()
     data: dict[str, Any] = {"run": run_id, "workflow": ir.name, "version": ir.version}
@@ -82,6 +84,8 @@ def new_run(
         data["timeout_at"] = now + round(ir.timeout * 1_000_000)
     if by is not None:
         data["by"] = by
+    if before:
+        data["started_before"] = list(before)
     if parent is not None:
         data["parent"] = {"run": parent[0], "node": parent[1]}
         if brought_by:
@@ -145,6 +149,7 @@ def children_of(changes: Sequence[Change], *, now: int) -> tuple[list[Change], l
                     agents=event.data.get("agents", 0),
                     by=change.held.state.started_by,
                     extra={"outside": True} if _hands_on(change.held.state, event, ir) else None,
+                    before=change.held.state.started_before,
                 )
             except AobError as error:
                 data = {"child": event.data["child"], "status": "failed", "error": error.as_dict()}

@@ -132,7 +132,7 @@ def _tell_unattended(cursor: psycopg.Cursor[Any], asks: Sequence[tuple[str, str,
     names = {name.partition(":")[::2] for _, _, ticket in asks for name in ticket.assignees}
     named = {f"{kind}s": sorted(name for of, name in names if of == kind) for kind in ("user", "group")}
     existing = {name for (name,) in cursor.execute(db.sql("existing_people"), named)}
-    lost = [one for one in asks if existing.isdisjoint({*one[2].assignees} - {f"user:{one[2].not_by}"})]
+    lost = [one for one in asks if existing.isdisjoint({*one[2].assignees} - {f"user:{name}" for name in one[2].barred})]
     if not lost:
         return False
     superusers = [f"user:{name}" for (name,) in cursor.execute(_SUPERUSERS)]
@@ -160,6 +160,7 @@ def _opened(run_id: str, workflow: str, event: Event) -> dict[str, Any]:
         "title": data["title"],
         "assignees": _audience(data["assignees"]),
         "not_by": data.get("not_by"),
+        "nor_by": data.get("nor_by", []),
         "priority": PRIORITIES[data["priority"]],
         "bulk": data.get("bulk", False),
         "due": db.moment(data["due"]) if "due" in data else None,

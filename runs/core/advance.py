@@ -244,15 +244,20 @@ def _begin_approval(place: _Place) -> Decision:
     }
     quorum = literal.get("quorum", "any")
     data["quorum"] = {"any": 1, "all": 0}[quorum] if isinstance(quorum, str) else quorum["n"]
-    if literal.get("not_starter") and state.started_by is not None:
-        data["not_by"] = state.started_by
-    check_quorum(data["quorum"], data["assignees"], data.get("not_by"), f"{pointer}/quorum")
+    if literal.get("not_starter"):
+        if state.started_by is not None:
+            data["not_by"] = state.started_by
+        if state.started_before:
+            data["nor_by"] = state.started_before
+    barred = {data["not_by"]} if "not_by" in data else set()
+    barred |= set(data.get("nor_by", ()))
+    check_quorum(data["quorum"], data["assignees"], barred, f"{pointer}/quorum")
     if (due := _patience(place, resolve)) is not None:
         data |= {"due": due, "until": instant(due), "period": due - state.now}
     if data["on_timeout"] == "escalate":
         data["escalate_to"], *then = chain(resolve("escalate_to"), f"{pointer}/escalate_to")
         for people in (data["escalate_to"], *then):
-            check_quorum(data["quorum"], people, data.get("not_by"), f"{pointer}/quorum")
+            check_quorum(data["quorum"], people, barred, f"{pointer}/quorum")
         if then:
             data["escalate_then"] = then
     if (veto := resolve("veto")) not in (None, "anyone"):

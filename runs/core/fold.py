@@ -72,6 +72,7 @@ def _run_started(state: State, event: Event, irs: Graphs) -> None:
     state.version = data["version"]
     state.started_at = event.at
     state.started_by = data.get("by")
+    state.started_before = data.get("started_before", [])
     state.attempt = data.get("attempt", 1)
     state.outside = data.get("outside", False)
     state.inputs = _value(data, "inputs")
@@ -293,6 +294,7 @@ _TICKET = {
     "assignees": "assignees",
     "quorum": "quorum",
     "not_by": "not_by",
+    "nor_by": "nor_by",
     "on_timeout": "on_timeout",
     "escalate_to": "escalate_to",
     "period": "period",

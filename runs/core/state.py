@@ -53,7 +53,8 @@ class Answer(msgspec.Struct, omit_defaults=True):
 
 
 class Ticket(msgspec.Struct, omit_defaults=True):
-    """A question to people. `quorum` is how many have to approve, 0 meaning every assignee; `not_by` may not answer.
+    """A question to people. `quorum` is how many have to approve, 0 meaning every assignee; `not_by` may not answer, nor
+    may those of `nor_by`.
 
     `period` is how long it waits before it is escalated or decided by `on_timeout`, `every` how long until the next
     reminder, both in microseconds. It is escalated to `escalate_to`, then to those of `later` in turn; `forsaken` says
@@ -66,6 +67,7 @@ class Ticket(msgspec.Struct, omit_defaults=True):
     assignees: list[str] = []
     quorum: int = 1
     not_by: str | None = None
+    nor_by: list[str] = []
     on_timeout: str = "reject"
     escalate_to: list[str] = []
     period: int | None = None
@@ -80,6 +82,11 @@ class Ticket(msgspec.Struct, omit_defaults=True):
     standins: dict[str, list[str]] = {}
     claimed: str | None = None
     notes: int = 0
+
+    @property
+    def barred(self) -> set[str]:
+        """Those who may not answer it."""
+        return {*self.nor_by, *([] if self.not_by is None else [self.not_by])}
 
 
 class Activation(msgspec.Struct, omit_defaults=True):
@@ -142,6 +149,7 @@ class State(msgspec.Struct, omit_defaults=True):
     are promised to child runs; `granted` under whose grant nodes stand that an agent's patch brought (agent's node path
     by node key); `pending` the patches that wait for review; `refused` how many were refused; `tokens` and `cost` what
     all agents of the run have used or reserved; `outside` that its inputs came from outside AOB by way of a parent.
+    `started_before` are those who started the runs that it was forked from.
     `reminders` is when people are reminded of the ticket of a node, beside `timers`.
     `settling` names approvals that were answered or whose time is up. What becomes of their tickets is decided before
     all else, also in a run that is paused or cancelled: whoever answered is told at once, and it stays so.
@@ -153,6 +161,7 @@ class State(msgspec.Struct, omit_defaults=True):
     now: int = 0
     started_at: int = 0
     started_by: str | None = None
+    started_before: list[str] = []
     attempt: int = 1
     status: str = "live"
     inputs: Value = msgspec.field(default_factory=lambda: [None])

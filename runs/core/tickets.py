@@ -83,7 +83,7 @@ FACTS = frozenset(_TAKES)
 
 def is_entitled(ticket: Ticket, by: str, groups: Iterable[str]) -> bool:
     """True when somebody of these groups may answer. Without assignees it is everybody."""
-    if by == ticket.not_by or by in ticket.away:
+    if by in ticket.barred or by in ticket.away:
         return False
     return not ticket.assignees or not set(ticket.assignees).isdisjoint(_names(ticket, by, groups))
 
@@ -102,7 +102,7 @@ def not_to(ticket: Ticket, by: str, to: str, to_groups: Iterable[str]) -> str | 
         return "anybody may decide this ticket"
     if to == by:
         return "nobody hands their part to themselves"
-    if to == ticket.not_by:
+    if to in ticket.barred:
         return f"{to} started the run, and may not decide it"
     if to in ticket.away:
         return f"{to} has handed their own part to somebody else"
@@ -148,7 +148,7 @@ def _left(ticket: Ticket) -> float:
     names = audience(ticket)
     if not names or any(name.startswith("group:") for name in names):
         return float("inf")
-    gone = {f"user:{name}" for name in (ticket.not_by, *(one.by for one in ticket.answers))}
+    gone = {f"user:{name}" for name in (*ticket.barred, *(one.by for one in ticket.answers))}
     return len(set(names) - gone)
 
 

@@ -23,6 +23,12 @@ from workflows.services import push
 TEXT = "only for the other run"
 
 
+@pytest.fixture(autouse=True)
+def patient(settings: Any) -> None:
+    """No lease is lost because the machine is slow."""
+    settings.AOB_LEASE_SECONDS = 300
+
+
 def agent(**config: Any) -> dict[str, Any]:
     return {"type": "agent", "config": {"model": "scripted:talk", "prompt": "Look", **config}}
 
@@ -174,6 +180,22 @@ def test_a_question_asked_by_an_older_release_is_still_decided_by_its_ticket(mon
     assert queries.run(consent)["output"] == {"consent": {"answer": "approve"}}
     with pytest.raises(StepRefused, match="Nobody has allowed"):
         agents.start_workflow(lease, "start", "tool", {}, "ask")
+
+
+def test_runs_that_agents_start_were_started_by_who_started_theirs() -> None:
+    approval = {"type": "approval", "config": {"title": "Pay?", "not_starter": True}}
+    push({"name": "pay", "nodes": {"ok": approval}})
+    push({"name": "tool", "nodes": {"pay": child("pay")}})
+    helper = agent(tools=[{"type": "workflow", "name": "tool"}, {"type": "ask_human"}])
+    first = start({"name": "w", "nodes": {"helper": helper}}, by="anna")
+    lease = leased(services.replay(first, "helper", by="carol"))
+    question = queries.state_of(agents.ask(lease, "ask", "May I?", None))
+    assert (question.started_by, question.started_before) == ("carol", ["anna"])
+    with engine():
+        made = agents.start_workflow(lease, "start", "tool", {})
+        [paying] = eventually(lambda: queries.waiting_for(queries.state_of(made)))
+        ticket = eventually(lambda: inbox.tickets(Person("bob", frozenset(), True), run=paying["run"])["items"])
+    assert ticket[0]["not_by"] == "carol" and ticket[0]["nor_by"] == ["anna"]
 
 
 def test_what_people_allowed_is_started_once() -> None:

@@ -7,6 +7,10 @@ from typing import Any
 import psycopg
 import pytest
 
+from approvals import inbox
+from approvals import services as approvals
+from approvals.errors import TicketError
+from approvals.people import Person
 from runs import db, queries, services
 from runs.timeline import activations
 from runs.verify import verify
@@ -220,3 +224,25 @@ def test_full_fidelity_also_records_the_start_of_every_attempt(settings: Any) ->
         assert started == [("a", 1), ("a", 2), ("b", 1)]
         assert all(attempt["started_at"] for one in activations(run_id)["items"] for attempt in one["attempts"])
         verified(run_id)
+
+
+def test_a_replay_is_not_decided_by_who_started_the_run_before_it() -> None:
+    document = graph({"ok": {"type": "approval", "config": {"title": "Pay?", "not_starter": True}}})
+    first = start(document, by="anna")
+    again = services.replay(first, "ok", by="carol")
+    third = services.replay(again, "ok", by="dora")
+    people = {name: Person(name, frozenset(), may_decide=True) for name in ("anna", "berta", "carol", "dora")}
+    found = {
+        name: [one["run"] for one in inbox.tickets(one, mine=True, run=third)["items"]] for name, one in people.items()
+    }
+    assert found == {"anna": [], "berta": [third], "carol": [], "dora": []}
+    [ticket] = inbox.tickets(people["berta"], run=third)["items"]
+    for name in ("anna", "carol", "dora"):
+        with pytest.raises(TicketError, match="started the run"):
+            approvals.decide(ticket["ticket"], "approve", by=people[name])
+    assert {name: inbox.counts(one)["mine"] for name, one in people.items()} == {
+        "anna": 0, "berta": 3, "carol": 1, "dora": 2,
+    }  # fmt: skip
+    approvals.decide(ticket["ticket"], "approve", by=people["berta"])
+    assert ended(third)["output"]["ok"]["by"] == "berta"
+    verified(third)

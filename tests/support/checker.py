@@ -103,7 +103,8 @@ GROUP BY run_id, node, data->>'ticket' HAVING count(*) > 100 OR max((data->>'cou
 UNION ALL
 SELECT 'I12', a.run_id::text, a.node || ' took an answer of ' || (a.data->>'by') || ', who started the run'
 FROM run_event a JOIN run_event w ON w.run_id = a.run_id AND w.node = a.node AND w.type = 'NodeWaiting'
-WHERE a.type = 'TicketAnswered' AND w.data->>'not_by' = a.data->>'by'
+WHERE a.type = 'TicketAnswered'
+    AND (w.data->>'not_by' = a.data->>'by' OR (w.data->'nor_by')::jsonb ? (a.data->>'by'))
 UNION ALL
 SELECT 'I12', t.run_id::text,
     'ticket ' || t.id || ' is ' || t.status || ', the log says ' || coalesce(d.data->>'status', 'nothing')

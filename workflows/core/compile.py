@@ -448,7 +448,7 @@ def _check_approval(work: _Build, config: Mapping[str, Any], compiled: CompiledC
             work.assignees += [(at, one) for one in people]
             if key != "veto" and isinstance(quorum, dict) and isinstance(quorum.get("n"), int):
                 try:
-                    check_quorum(quorum["n"], people, None, f"{place}/quorum/n")
+                    check_quorum(quorum["n"], people, (), f"{place}/quorum/n")
                 except AobError as error:
                     work.error(error, f"{place}/quorum/n")
     if "remind_every" in config and _constant(compiled, "remind_every"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from workflows.core.durations import parse_duration
@@ -52,9 +52,13 @@ def reminder_seconds(value: Any, pointer: str) -> float:
     return seconds
 
 
-def check_quorum(quorum: int, names: Sequence[str], not_by: str | None, pointer: str) -> None:
-    """Raises AobError when these people can never be enough; `quorum` 0 means all. A group may have any number."""
-    people = [one for one in names if one != f"user:{not_by}"]
+def check_quorum(quorum: int, names: Sequence[str], not_by: Collection[str], pointer: str) -> None:
+    """Raises AobError when these people can never be enough without some of them; `quorum` 0 means all.
+
+    A group may have any number of people.
+    """
+    barred = {f"user:{name}" for name in not_by}
+    people = [one for one in names if one not in barred]
     needed = quorum or len(names)
     if names and needed > len(people) and (quorum == 0 or not any(one.startswith("group:") for one in people)):
         raise AobError(

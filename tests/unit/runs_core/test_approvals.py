@@ -97,6 +97,25 @@ def test_whoever_started_the_run_does_not_decide_it() -> None:
     assert answer(engine, "berta", "approve")
 
 
+def test_nor_do_those_who_started_the_runs_that_it_was_forked_from() -> None:
+    engine = asked(not_starter=True, assignees=["anna", "berta", "carol"])
+    started = {"run": RUN_ID, "version": engine.log[0].data["version"], "inputs": {"n": 1}}
+    engine.state, engine.log = State(), []
+    engine.fact("RunStarted", None, {**started, "by": "carol", "started_before": ["anna"]})
+    assert (engine.log[-1].data["not_by"], engine.log[-1].data["nor_by"]) == ("carol", ["anna"])
+    assert not answer(engine, "anna", "approve") and not answer(engine, "carol", "approve")
+    assert not delegate(engine, "berta", "anna")
+    assert answer(engine, "berta", "approve")
+
+
+def test_a_quorum_that_only_starters_could_fill_fails_the_node() -> None:
+    engine = asked(not_starter=True, assignees=["anna", "berta", "carol"], quorum={"n": 2})
+    started = {"run": RUN_ID, "version": engine.log[0].data["version"], "inputs": {"n": 1}}
+    engine.state, engine.log = State(), []
+    engine.fact("RunStarted", None, {**started, "by": "carol", "started_before": ["anna"]})
+    assert engine.log[-1].data["error"]["code"] == "approval_quorum_unreachable"
+
+
 def test_a_quorum_needs_different_people_and_one_rejection_rejects() -> None:
     engine = asked(quorum={"n": 2})
     assert answer(engine, "anna", "approve") and not answer(engine, "anna", "approve")

@@ -1,0 +1,17 @@
+import django.contrib.postgres.fields
+from django.db import migrations, models
+
+
+class Migration(migrations.Migration):
+
+    dependencies = [
+        ('runs', '0011_blob_use_readable'),
+    ]
+
+    operations = [
+        migrations.AddField(
+            model_name='ticket',
+            name='nor_by',
+            field=django.contrib.postgres.fields.ArrayField(base_field=models.TextField(), db_default=[], default=list, size=None),
+        ),
+    ]
