@@ -134,6 +134,9 @@ def _forecast(report: dict[str, Any] | None) -> None:
             print(f"  {words}: {', '.join(map(clean, report[key]))}")
     for failure in report["failures"]:
         print(f"  {colour('would fail', 'failed')}: {clean(failure['node'])}: {clean(failure['error']['message'])}")
+    if not report["complete"]:
+        where = f" at {clean(report['stopped_at'])}" if report.get("stopped_at") else ""
+        print(f"  the forecast was cut off{where}")
 
 
 def decide(connection: Connection, options: Any) -> int:

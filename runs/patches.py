@@ -6,18 +6,20 @@ final: applied, waiting for review, only tried, or refused.
 
 from __future__ import annotations
 
+import time
 import uuid
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import msgspec
 
-from runs import db, irs
+from runs import db, irs, queries
 from runs.blobs import fetch
 from runs.core import patching
 from runs.core.agents import StepRefused
-from runs.core.simulate import recorded, simulate
+from runs.core.events import Event
+from runs.core.simulate import Budget, Forecast, recorded, simulate
 from runs.core.state import State
 from runs.core.values import Value, Values, get, put
 from runs.errors import RunError, Unavailable, is_id, unknown_run
@@ -41,6 +43,8 @@ MAX_PATCHES = 1_000
 """So many patches one run has at most; each is a version of its own."""
 
 MAX_REPORT = 1024 * 1024
+MAX_SECONDS, HELD_SECONDS = 1.0, 0.05
+"""So long a forecast is made, and so long where that must be while the run is held."""
 
 
 class Proposal(msgspec.Struct, frozen=True, kw_only=True):
@@ -243,15 +247,19 @@ def _settle(
     decided: dict[str, Any] | None = None,
     guard: Guard | None = None,
 ) -> None:
-    """Makes the patched graph before the run is held, or once more then if others changed it meanwhile."""
+    """Makes the patched graph and the forecast before the run is held; judges them once it is.
+
+    Where others changed the graph meanwhile, both are made once more then, the forecast only as far as it comes at once.
+    """
     outputs = _outputs(run_id)
     head = _version(run_id)
     document, made = _made(run_id, proposal, head)
+    forecast = _foreseen(queries.state_of(run_id), patch_id, proposal, head, document, made, outputs)
     with hold(run_id) as held:
         if guard is not None:
             guard(held)
         if held.state.version != head:
-            head = held.state.version
+            head, forecast = held.state.version, None
             document, made = _made(run_id, proposal, head)
         if decided is not None:
             _require_pending(run_id, patch_id, held)
@@ -263,21 +271,47 @@ def _settle(
         mode, because = _mode(document, proposal, made, held.state) if decided is None else ("auto", None)
         if mode == "off":
             raise RunError("patches_off", "The workflow takes no patches (`patches` is off).", "/operations")
-        data = _data(patch_id, proposal, head, held)
-        event = held.event(
-            "PatchApplied", {**data, "version": made.ir.version, "before": head, **_pins(made, held.state)}
-        )
-        forecast = simulate(held.state, event, ir_of, Values(fetch), outputs)
+        data = _applied(patch_id, proposal, head, made, held.state)
+        if forecast is None:
+            event = held.event("PatchApplied", data)
+            forecast = _forecast(held.state, event, outputs, HELD_SECONDS)
+        stored = held.values.store(proposal.operations, max_bytes=2 * patches.MAX_PATCH_BYTES, what="The patch")
+        put(data, "operations", stored)
         report = msgspec.to_builtins(forecast)
-        put(event.data, "report", held.values.store(report, max_bytes=MAX_REPORT, what="The report"))
+        put(data, "report", held.values.store(report, max_bytes=MAX_REPORT, what="The report"))
         if mode == "auto":
             again = patching.asks_again(held.state, document, made)
-            held.append("PatchApplied", {**event.data, **({"asks_again": again} if again else {}), **(decided or {})})
+            held.append("PatchApplied", {**data, **({"asks_again": again} if again else {}), **(decided or {})})
             return
-        waiting = {key: part for key, part in event.data.items() if key not in ("version", "before", "pins")}
+        waiting = {key: part for key, part in data.items() if key not in ("version", "before", "pins")}
         if because:
             waiting["held_because"] = because
         held.append("PatchProposed", {**waiting, "mode": mode})
+
+
+def _foreseen(
+    state: State,
+    patch_id: str,
+    proposal: Proposal,
+    head: str,
+    document: Document,
+    made: patching.Made,
+    outputs: Mapping[str, Value],
+) -> Forecast | None:
+    """What the patch would do to the run as it stands; None where it does not fit it as it stands."""
+    if state.ended or state.version != head:
+        return None
+    try:
+        patching.admit(state, document, made)
+    except patching.PatchRefused:
+        return None
+    event = Event(state.seq + 1, "PatchApplied", state.now, None, _applied(patch_id, proposal, head, made, state))
+    return _forecast(state, event, outputs, MAX_SECONDS)
+
+
+def _forecast(state: State, event: Event, outputs: Mapping[str, Value], seconds: float) -> Forecast:
+    deadline = time.monotonic() + seconds
+    return simulate(state, event, ir_of, Values(fetch), outputs, Budget(lambda: time.monotonic() > deadline))
 
 
 def _made(run_id: str, proposal: Proposal, head: str) -> tuple[Document, patching.Made]:
@@ -299,7 +333,8 @@ def _mode(document: Document, proposal: Proposal, made: patching.Made, state: St
     return patching.mode_of(document, proposal.author, proposal.mode, made=made, is_tainted=proposal.outside, state=state)
 
 
-def _data(patch_id: str, proposal: Proposal, head: str, held: Held) -> dict[str, Any]:
+def _applied(patch_id: str, proposal: Proposal, head: str, made: patching.Made, state: State) -> dict[str, Any]:
+    """What the event says that applies the patch, without its operations."""
     data: dict[str, Any] = {
         "patch": patch_id,
         "by": msgspec.to_builtins(proposal.author),
@@ -314,8 +349,7 @@ def _data(patch_id: str, proposal: Proposal, head: str, held: Held) -> dict[str,
         "grant": told_grant(proposal.grant),
     }
     data |= {key: part for key, part in more.items() if part}
-    stored = held.values.store(proposal.operations, max_bytes=2 * patches.MAX_PATCH_BYTES, what="The patch")
-    return put(data, "operations", stored)
+    return data | {"version": made.ir.version, "before": head, **_pins(made, state)}
 
 
 def _pins(made: patching.Made, state: State) -> dict[str, Any]:

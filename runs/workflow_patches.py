@@ -20,7 +20,7 @@ from runs.core import patching
 from runs.core.rehearsal import Report, in_words
 from runs.errors import RunError, Unavailable, is_id
 from runs.patches import MAX_REASON, Proposal, checked, read_grant, require_other, require_same, told_grant
-from runs.rehearsing import rehearse
+from runs.rehearsing import HELD_SECONDS, rehearse
 from workflows.core.canonical import canonical
 from workflows.core.document import Document
 from workflows.core.errors import AobError, LimitExceeded
@@ -115,18 +115,34 @@ def promote(patch_id: str, tag: str = LATEST, *, author: Author, reason: str = "
     return _propose(name, tag, proposal, user, promoted_from=patch_id)
 
 
-@transaction.atomic
 def squash(workflow: str, tag: str = LATEST, *, author: Author, reason: str = "", user: Any = None) -> dict[str, Any]:
     """Makes one patch of the chain since the last version that was pushed by hand; it makes the same version.
 
     Raises WorkflowError, RunError, LimitExceeded.
     """
-    row = locked(workflow)
-    head = head_of(workflow, tag)
-    chain = _chain(row, tag, head)
+    head_of(workflow, tag)
+    chain = _squashable(Workflow.objects.get(name=workflow), tag)
+    ends = chain[0].before, chain[-1].version
+    report = rehearse(workflow, *ends)
+    with transaction.atomic():
+        row = locked(workflow)
+        chain = _squashable(row, tag)
+        if ends != (chain[0].before, chain[-1].version):
+            report = rehearse(workflow, chain[0].before, chain[-1].version, seconds=HELD_SECONDS)
+        return _squash(row, tag, chain, report, author=author, reason=reason)
+
+
+def _squashable(row: Workflow, tag: str) -> list[WorkflowPatch]:
+    chain = _chain(row, tag, head_of(row.name, tag))
     if len(chain) < 2:
-        raise RunError("nothing_to_squash", f"{workflow}@{tag} has no chain of patches that could become one.")
-    before = chain[0].before
+        raise RunError("nothing_to_squash", f"{row.name}@{tag} has no chain of patches that could become one.")
+    return chain
+
+
+def _squash(
+    row: Workflow, tag: str, chain: list[WorkflowPatch], report: Report, *, author: Author, reason: str
+) -> dict[str, Any]:
+    before, head = chain[0].before, chain[-1].version
     operations = normalized(difference(document_of(before), document_of(head)))
     reasons = "; ".join(f"{one.number}. {one.reason}" for one in chain if one.reason)
     patch = WorkflowPatch.objects.create(
@@ -142,7 +158,7 @@ def squash(workflow: str, tag: str = LATEST, *, author: Author, reason: str = ""
         before=before,
         version=head,
         status="applied",
-        report=_written(rehearse(workflow, before, head)),
+        report=_written(report),
     )
     WorkflowPatch.objects.filter(id__in=[one.id for one in chain]).update(status="squashed")
     return show(str(patch.id))
@@ -294,7 +310,7 @@ def _settle(
         now = head_of(name, tag)
         if now != head:
             head = now
-            document, made, report = _tried(patch, proposal, head)
+            document, made, report = _tried(patch, proposal, head, seconds=HELD_SECONDS)
         known = WorkflowPatch.objects.select_related("workflow").filter(id=patch.id).first()
         if decided is not None:
             _require_waiting(known or patch, statuses)
@@ -345,10 +361,12 @@ def _end_experiment(row: Workflow, patch_id: str, *, by: str) -> None:
     row.experiments.filter(patch=patch_id, ended_at=None).update(ended_at=Now(), ended_by=by, kept=False)
 
 
-def _tried(patch: WorkflowPatch, proposal: Proposal, head: str) -> tuple[Document, patching.Made, Report]:
+def _tried(
+    patch: WorkflowPatch, proposal: Proposal, head: str, *, seconds: float | None = None
+) -> tuple[Document, patching.Made, Report]:
     """The head, what the patch makes of it, and what that would have made of recorded runs."""
     document, made = _made(patch.workflow.name, proposal, head, is_promoted=patch.promoted_from is not None)
-    return document, made, rehearse(patch.workflow.name, head, made.ir.version)
+    return document, made, rehearse(patch.workflow.name, head, made.ir.version, seconds=seconds)
 
 
 def _made(workflow: str, proposal: Proposal, head: str, *, is_promoted: bool = False) -> tuple[Document, patching.Made]:

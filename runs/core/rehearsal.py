@@ -14,10 +14,11 @@ import msgspec
 from runs.core import paths
 from runs.core.events import Event
 from runs.core.fold import Graphs, apply, fold
-from runs.core.simulate import Recorded, acted, go_on, recorded, started
+from runs.core.simulate import Budget, Recorded, acted, go_on, recorded, started
 from runs.core.state import State
 from runs.core.values import Value, Values, get
 from workflows.core.canonical import canonical
+from workflows.core.effort import Stopped
 from workflows.core.ir import WorkflowIR
 from workflows.core.patches import difference, same
 from workflows.core.schemas import apply_defaults
@@ -85,8 +86,10 @@ def went(log: Sequence[Event], irs: Graphs, values: Values) -> Course:
     )
 
 
-def would_go(log: Sequence[Event], version: str, pins: dict[str, str], irs: Graphs, values: Values) -> Course:
-    """How the run would go on another version, as far as its recorded results lead."""
+def would_go(
+    log: Sequence[Event], version: str, pins: dict[str, str], irs: Graphs, values: Values, budget: Budget | None = None
+) -> Course:
+    """How the run would go on another version, as far as its recorded results lead. Raises Stopped by the budget."""
     first = log[0]
     ir = irs(version)
     inputs = _loaded(get(first.data, "inputs"), values)
@@ -96,7 +99,9 @@ def would_go(log: Sequence[Event], version: str, pins: dict[str, str], irs: Grap
     data = {**first.data, "version": version, "pins": {**first.data.get("pins", {}), **pins}}
     state = State()
     apply(state, Event(1, "RunStarted", first.at, None, data), irs)
-    gone = go_on(state, irs, values, _known(list(log)))
+    gone = go_on(state, irs, values, _known(list(log)), budget)
+    if gone.spent:
+        raise Stopped("the budget of the rehearsal is spent")
     acts = acted(gone.log, state, irs)
     costs = _costs(log)
     unknown = frozenset(paths.graph_key(path) for path in acts if path not in gone.assumed)

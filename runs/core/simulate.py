@@ -6,7 +6,7 @@ Nothing acts. A task whose result is not known stays open, and with it what foll
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
@@ -17,10 +17,12 @@ from runs.core.events import Event
 from runs.core.fold import Graphs, apply
 from runs.core.state import Activation, State, dump, load
 from runs.core.values import MissingValue, Value, Values, get, put
+from workflows.core.effort import Stopped, bounded
 from workflows.core.errors import AobError
 from workflows.nodes.registry import node_types
 
 MAX_DECISIONS = 2_000
+MAX_EVALUATIONS = 20_000
 MAX_NAMED = 100
 
 Outputs = Mapping[str, Value]
@@ -31,7 +33,8 @@ class Forecast(msgspec.Struct, frozen=True):
     """Node paths in the order in which they would happen, each list at most MAX_NAMED long.
 
     `acts` would reach outside; `assumed` took a recorded result instead of acting; `open` wait for what is not known.
-    `status` is how the run would end with what is known, or None. `complete` is false when the forecast was cut off.
+    `status` is how the run would end with what is known, or None. `complete` is false when the forecast was cut off,
+    `stopped_at` names the node or frame where that was. `seq` is that of the state that it is made of.
     """
 
     starts: list[str]
@@ -43,6 +46,25 @@ class Forecast(msgspec.Struct, frozen=True):
     status: str | None
     output: Any
     complete: bool
+    stopped_at: str | None = None
+    seq: int = 0
+
+
+class Budget:
+    """What trying something out may cost: expressions and calls of functions, and whatever `is_over` measures."""
+
+    def __init__(self, is_over: Callable[[], bool] = lambda: False, evaluations: int = MAX_EVALUATIONS) -> None:
+        self._is_over = is_over
+        self._left = evaluations
+
+    def spend(self) -> None:
+        """Raises Stopped when it is spent."""
+        self._left -= 1
+        self.require_more()
+
+    def require_more(self) -> None:
+        if self._left < 0 or self._is_over():
+            raise Stopped("the budget of the simulation is spent")
 
 
 class Recorded(msgspec.Struct, frozen=True):
@@ -58,47 +80,56 @@ class Recorded(msgspec.Struct, frozen=True):
 
 
 class Went(msgspec.Struct, frozen=True):
-    """What happened in memory: the events, and the node paths that took a recorded result."""
+    """What happened in memory: the events, and the node paths that took a recorded result.
+
+    `spent` says that the budget was.
+    """
 
     log: list[Event]
     assumed: Mapping[str, None]
     complete: bool
+    spent: bool = False
 
 
-def simulate(state: State, event: Event, irs: Graphs, values: Values, outputs: Outputs) -> Forecast:
-    """What follows when `event` happens to the run now. The state is not changed."""
+def simulate(
+    state: State, event: Event, irs: Graphs, values: Values, outputs: Outputs, budget: Budget | None = None
+) -> Forecast:
+    """What follows when `event` happens to the run now, as far as the budget goes. The state is not changed."""
+    seq = state.seq
     state = load(dump(state))
     apply(state, event, irs)
-    return carry_on(state, irs, values, outputs)
+    went = go_on(state, irs, values, Recorded(outputs), budget)
+    return _told(state, went, irs, values, seq)
 
 
-def carry_on(state: State, irs: Graphs, values: Values, outputs: Outputs) -> Forecast:
-    """Lets a state of its own go on as far as the outputs lead; `state` is changed."""
-    went = go_on(state, irs, values, Recorded(outputs))
-    return _told(state, went, irs, values)
-
-
-def go_on(state: State, irs: Graphs, values: Values, known: Recorded) -> Went:
-    """Lets a state go on as far as what is known leads; `state` is changed."""
+def go_on(state: State, irs: Graphs, values: Values, known: Recorded, budget: Budget | None = None) -> Went:
+    """Lets a state go on as far as what is known and the budget lead; `state` is changed."""
+    budget = budget or Budget()
     log: list[Event] = []
     assumed: dict[str, None] = {}
     heard: dict[str, int] = {}
     answered: dict[str, int] = {}
-    complete = True
+    complete, spent = True, False
     try:
-        while True:
-            advance(state, irs, values, log, at=state.now, max_events=max(MAX_DECISIONS - len(log), 1))
-            if state.ended or len(log) >= MAX_DECISIONS:
-                complete = state.ended
-                break
-            fact = _next_fact(state, known, assumed, heard, answered)
-            if fact is None:
-                break
-            apply(state, fact, irs)
-            log.append(fact)
+        with bounded(budget.spend):
+            while True:
+                budget.require_more()
+                made = advance(state, irs, values, log, at=state.now, max_events=1)
+                if state.ended or len(log) >= MAX_DECISIONS:
+                    complete = state.ended
+                    break
+                if made:
+                    continue
+                fact = _next_fact(state, known, assumed, heard, answered)
+                if fact is None:
+                    break
+                apply(state, fact, irs)
+                log.append(fact)
+    except Stopped:
+        complete, spent = False, True
     except (AobError, MissingValue):
         complete = False
-    return Went(log, assumed, complete)
+    return Went(log, assumed, complete, spent)
 
 
 def _next_fact(
@@ -153,7 +184,7 @@ def _answer(
     return None
 
 
-def _told(state: State, went: Went, irs: Graphs, values: Values) -> Forecast:
+def _told(state: State, went: Went, irs: Graphs, values: Values, seq: int) -> Forecast:
     log = went.log
     acts = acted(log, state, irs)
     last = log[-1] if log else None
@@ -173,6 +204,8 @@ def _told(state: State, went: Went, irs: Graphs, values: Values) -> Forecast:
         status=state.status if state.ended else None,
         output=values.load(value) if value is not None else None,
         complete=went.complete,
+        stopped_at=state.agenda[0][1] if state.agenda and not went.complete else None,
+        seq=seq,
     )
 
 

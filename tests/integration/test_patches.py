@@ -288,3 +288,62 @@ def test_a_run_takes_only_so_many_patches(monkeypatch: pytest.MonkeyPatch) -> No
     with pytest.raises(PatchRefused) as caught:
         propose(run, add("c", "{{ 1 }}"))
     assert caught.value.code == "limit_patches"
+
+
+SLOW = "{{ size(range(900000)) }}"
+"""About half a second, which no expression's own limits forbid."""
+
+
+def slow(count: int) -> list[dict[str, Any]]:
+    return [{"op": "add", "path": f"/nodes/n{number}", "value": value(SLOW)} for number in range(count)]
+
+
+def test_a_forecast_is_made_while_others_may_have_the_run_and_says_where_it_was_cut_off(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    run = waiting(patches="review")
+    seq = queries.state_of(run).seq
+    foresee, asked = patches._forecast, []
+
+    def watched(*given: Any) -> Any:
+        with db.transaction() as cursor:
+            cursor.execute("SELECT 1 FROM run WHERE id = %s FOR UPDATE NOWAIT", [run])
+        asked.append(given[-1])
+        return foresee(*given)
+
+    monkeypatch.setattr(patches, "_forecast", watched)
+    patch = propose(run, slow(160))
+    assert asked == [patches.MAX_SECONDS]
+    report = patch["report"]
+    assert (report["complete"], report["seq"], report["status"]) == (False, seq, None)
+    assert report["stopped_at"] in {f"n{number}" for number in range(160)} - set(report["starts"])
+    assert len(report["starts"]) < 100
+    services.cancel(run, by="ada")
+
+
+def test_a_forecast_that_must_be_made_again_while_the_run_is_held_is_short(monkeypatch: pytest.MonkeyPatch) -> None:
+    run = waiting(patches="review")
+    made, others = patches._foreseen, ["other"]
+
+    def overtaken(*given: Any) -> Any:
+        found = made(*given)
+        if others:
+            patches.answer(
+                propose(run, add(others.pop(), "{{ 1 }}"), author=Author("person", "bob"))["id"], "approve", by="ada"
+            )
+        return found
+
+    monkeypatch.setattr(patches, "_foreseen", overtaken)
+    patch = propose(run, slow(160))
+    assert patch["status"] == "pending_review" and not patch["report"]["complete"]
+    assert len(patch["report"]["starts"]) < 10
+    services.cancel(run, by="ada")
+
+
+def test_what_follows_an_applied_patch_is_left_to_coordinators_where_it_takes_long() -> None:
+    run = waiting()
+    assert propose(run, slow(40))["status"] == "applied"
+    state = queries.state_of(run)
+    assert state.has_work() and sum(name in state.frames[""].outputs for name in (f"n{n}" for n in range(40))) < 20
+    services.cancel(run, by="ada")
+    assert ended(run)["status"] == "cancelled"

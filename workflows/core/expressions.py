@@ -18,6 +18,7 @@ from cel_expr_python import cel
 from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_optional, ext_strings
 
 from workflows.core.durations import format_duration
+from workflows.core.effort import Stopped, require_more
 from workflows.core.errors import AobError
 from workflows.core.functions import FUNCTIONS, MAX_TEXT, Function
 from workflows.core.ordering import KEYS, in_order, sorted_keys
@@ -105,7 +106,8 @@ class Expression(msgspec.Struct, frozen=True, eq=False):
     reads: Reads = msgspec.field(default_factory=dict)
 
     def evaluate(self, variables: Mapping[str, Any]) -> Any:
-        """The value as JSON. Raises ExpressionError and nothing else."""
+        """The value as JSON. Raises ExpressionError and nothing else, but Stopped where its effort is bounded."""
+        require_more()
         if self.selection:
             # Most expressions hand data on: selecting it here spares its way into the engine and back (and the engine
             # leaks the leaves of lists on their way into our functions). What does not work out is left to the
@@ -138,6 +140,7 @@ class Expression(msgspec.Struct, frozen=True, eq=False):
         return selected
 
     def _failed(self, reason: str) -> ExpressionError:
+        require_more()  # A function may have failed only because its effort is bounded.
         text = _readable(reason)
         code = "expression_limit" if "budget" in reason else "expression_failed"
         hint = None
@@ -505,7 +508,10 @@ def _guarded(call: Any) -> Any:
 
     def run(*arguments: Any) -> Any:
         try:
+            require_more()
             result = call(*arguments)
+        except Stopped as stopped:
+            raise ValueError(str(stopped)) from None
         except AobError as error:
             raise ValueError(error.message) from None
         except (TypeError, KeyError, AttributeError, IndexError, OverflowError) as error:

@@ -185,6 +185,7 @@ def _forecast(report: dict[str, Any]) -> dict[str, Any]:
         ],
         "failures": failures[:NAMED],
         "status": report["status"],
-        "cut": not report["complete"] and not report["open"],
+        "cut": not report["complete"],
+        "stopped_at": report.get("stopped_at"),
         "output": "" if report["output"] is None else showing.pretty(report["output"]),
     }

@@ -5,7 +5,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('runs', '0011_blob_use_readable'),
+        ('runs', '0013_agent_use'),
     ]
 
     operations = [
