@@ -18,6 +18,7 @@ from runs.core.events import Event
 from runs.core.tickets import MAX_TITLE
 from runs.models import PRIORITIES, Ticket
 from runs.store import Change
+from workflows.core.grants import Author
 from workflows.models import WorkflowPatch
 
 PATCH = "patch"
@@ -47,17 +48,17 @@ def write(cursor: psycopg.Cursor[Any], change: Change) -> None:
 
 
 def _opened(run_id: str, workflow: str, event: Event) -> dict[str, Any]:
-    data, author = event.data, event.data["by"]
+    data, author = event.data, Author(**event.data["by"])
     return {
         "id": data["patch"],
         "run": run_id,
         "seq": event.seq,
-        "node": author["name"] if author["kind"] == "agent" else None,
+        "node": author.name if author.run is not None else None,
         "kind": PATCH,
         "workflow": workflow,
         "title": _title("Change the running graph", data["reason"]),
         "assignees": [Ticket.ANYONE],
-        "not_by": author["name"] if author["kind"] == "person" else None,
+        "not_by": author.user,
         "nor_by": [],
         "priority": PRIORITIES["medium"],
         "bulk": False,
@@ -66,7 +67,7 @@ def _opened(run_id: str, workflow: str, event: Event) -> dict[str, Any]:
     }
 
 
-def open_of(patch: WorkflowPatch) -> None:
+def open_of(patch: WorkflowPatch, author: Author) -> None:
     """The ticket of a workflow's patch that waits for review; in the caller's transaction."""
     Ticket.objects.create(
         id=patch.id,
@@ -74,7 +75,7 @@ def open_of(patch: WorkflowPatch) -> None:
         workflow=patch.workflow.name,
         title=_title(f"Change {patch.workflow.name}@{patch.tag}", patch.reason),
         assignees=[Ticket.ANYONE],
-        not_by=patch.author_name if patch.author_kind == "person" else None,
+        not_by=author.user,
         priority=PRIORITIES["medium"],
         created_at=timezone.now(),
     )

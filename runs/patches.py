@@ -127,8 +127,8 @@ def answer(patch_id: str, verdict: str, *, by: str, reason: str = "", run_id: st
 
 
 def require_other(author: Author, by: str) -> None:
-    """Raises RunError where somebody approves what he wrote himself; taking it back is his right."""
-    if author.kind == "person" and author.name == by:
+    """Raises RunError where somebody approves what they or an agent with their token wrote; they may take it back."""
+    if author.user == by:
         raise RunError(
             "patch_own", f"{by} wrote the patch, so somebody else approves it.", hint="Reject it to take it back."
         )

@@ -353,7 +353,7 @@ def _settle(
                 blobs.keep(cursor, [patch.evidence])
         patch.save(force_insert=True)
         if patch.status == "pending_review":
-            patch_tickets.open_of(patch)
+            patch_tickets.open_of(patch, proposal.author)
 
 
 def _end_experiment(row: Workflow, patch_id: str, *, by: str) -> None:
@@ -453,7 +453,9 @@ def _proposal(patch: WorkflowPatch) -> Proposal:
 
 def _author(patch: WorkflowPatch) -> Author:
     run = str(patch.author_run) if patch.author_run else None
-    return Author(patch.author_kind, patch.author_name, run)  # type: ignore[arg-type]
+    # Agents of runs change workflows only where people promote their patches.
+    via = "mcp" if patch.author_kind == "agent" and run is None else None
+    return Author(patch.author_kind, patch.author_name, run, via)  # type: ignore[arg-type]
 
 
 def _operations(patch: WorkflowPatch) -> list[dict[str, Any]]:

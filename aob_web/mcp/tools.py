@@ -12,6 +12,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from typing import Any, Literal
 
+import msgspec
 from channels.db import database_sync_to_async
 from pydantic import Field
 
@@ -24,6 +25,7 @@ from approvals import inbox
 from approvals import services as approvals
 from runs import blobs, patches, queries, reading, search, services, stream, workflow_patches
 from workflows.core.errors import AobError
+from workflows.core.grants import Author
 from workflows.core.strictjson import encode
 from workflows.nodes.registry import node_types as registered
 from workflows.services import LATEST
@@ -248,9 +250,15 @@ class ProposePatch(PatchBody):
 
 def propose_patch(caller: Caller, body: ProposePatch) -> Any:
     """Changes the graph of a run that goes on, or of a workflow, by a JSON Patch (RFC 6902) on its document.
-    By the workflow's settings it is applied, waits for a review, or is only tried; a refusal names each wrong place
-    and the layer that refused."""
-    proposal = proposal_of(body, body.idempotency_key, caller)
+    By the workflow's settings it is applied, waits for a review, or is only tried; what acts outside with no approval
+    before it is reviewed. Approvals and the document's settings stay as they are. A refusal names each wrong place and
+    the layer that refused."""
+    # Who is behind a token here is a program that has read what others wrote (hazards L2, L3).
+    proposal = msgspec.structs.replace(
+        proposal_of(body, body.idempotency_key, caller),
+        author=Author("agent", caller.name, via="mcp"),
+        outside=True,
+    )
     if _of_run(body.run, body.workflow):
         return _bounded(patches.propose(str(body.run), proposal))
     return _bounded(workflow_patches.propose(str(body.workflow), body.tag, proposal, user=caller.user))

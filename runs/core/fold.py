@@ -549,9 +549,12 @@ def _patch_applied(state: State, event: Event, irs: Graphs) -> None:
 
 
 def _grant(state: State, author: dict[str, Any], before: WorkflowIR, after: WorkflowIR) -> None:
-    """Nodes that an agent brought or changed stand under its grant from here on; those that others changed do not."""
+    """Nodes that an agent brought or changed stand under its grant from here on; those that others changed do not.
+
+    An agent outside AOB has no node that could grant it anything, and frees no node from the grant of one that has.
+    """
     is_agent = author.get("kind") == "agent"
-    if not is_agent and not state.granted:
+    if (not is_agent and not state.granted) or author.get("via") is not None:
         return
     for key, graph in after.graphs.items():
         known = before.graphs[key].nodes if key in before.graphs else {}

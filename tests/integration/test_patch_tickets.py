@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from importlib import import_module
 from typing import Any
 
@@ -16,6 +17,7 @@ from runs.patches import Proposal
 from runs.services import StartRequest, cancel, replay, signal, start
 from runs.verify import verify
 from tests.support.checker import violations
+from workflows.core.errors import AobError
 from workflows.core.grants import Author
 from workflows.services import push
 
@@ -99,6 +101,60 @@ def test_a_run_that_ends_closes_the_tickets_of_its_patches() -> None:
     with pytest.raises(TicketError, match="did not wait"):
         services.decide(patch["id"], "approve", by=BOB)
     sound(run)
+
+
+OUTSIDE = Author("agent", "ada", via="mcp")
+"""An agent outside that has a token of Ada's."""
+
+
+def code_of(call: Callable[[], Any]) -> str:
+    with pytest.raises(AobError) as caught:
+        call()
+    return caught.value.code
+
+
+def test_what_an_outside_agent_adds_is_reviewed_by_somebody_else_than_the_owner_of_its_token() -> None:
+    run = start(StartRequest({**DOCUMENT, "patches": "auto"}, {})).id
+    call = {
+        "type": "http",
+        "config": {"method": "GET", "url": "http://127.0.0.1:1/"},
+        "on_failure": {"continue": "called"},
+    }
+    operations = [{"op": "add", "path": "/nodes/call", "value": call}]
+    patch = proposed(run, operations=operations, author=OUTSIDE, outside=True, mode="auto")
+    assert (patch["status"], patch["by"]) == ("pending_review", {"kind": "agent", "name": "ada", "via": "mcp"})
+    [ticket] = inbox.tickets(BOB, run=run)["items"]
+    assert (ticket["not_by"], ticket["node"]) == ("ada", None)
+    assert inbox.tickets(OWN, mine=True, run=run)["items"] == []
+    assert code_of(lambda: services.decide(patch["id"], "approve", by=OWN)) == "ticket_forbidden"
+    assert code_of(lambda: patches.answer(patch["id"], "approve", by="ada")) == "patch_own"
+    services.decide(patch["id"], "approve", by=BOB)
+    assert queries.state_of(run).granted == {}
+    assert queries.state_of(run).active["call"].kind == "task", "no node of a run bounds it"
+    sound(run)
+
+
+def test_an_outside_agent_takes_no_approval_away_and_its_owner_may_take_its_patch_back() -> None:
+    approval = {"type": "approval", "config": {"title": "Pay?"}}
+    nodes = {**DOCUMENT["nodes"], "ok": approval}
+    run = start(StartRequest({"name": "w", "nodes": nodes, "edges": {"e": {"from": "wait", "to": "ok"}}}, {})).id
+    remove = [{"op": "remove", "path": "/edges/e"}, {"op": "remove", "path": "/nodes/ok"}]
+    assert code_of(lambda: proposed(run, operations=remove, author=OUTSIDE, outside=True, mode="auto")) == "guard_changed"
+    mode = [{"op": "add", "path": "/patches", "value": "auto"}]
+    assert code_of(lambda: proposed(run, operations=mode, author=OUTSIDE, outside=True)) == "patch_part_fixed"
+    patch = proposed(run, author=OUTSIDE, outside=True, mode="review")
+    services.decide(patch["id"], "reject", by=OWN)
+    assert patches.show(patch["id"])["status"] == "rejected"
+
+
+def test_a_workflows_patch_by_an_outside_agent_is_not_approved_by_the_owner_of_its_token() -> None:
+    published("outside")
+    proposal = Proposal(operations=more("other"), reason="", author=OUTSIDE, outside=True, mode="review")
+    patch = workflow_patches.propose("outside", "latest", proposal)
+    assert patch["by"] == {"kind": "agent", "name": "ada", "via": "mcp"}
+    assert code_of(lambda: workflow_patches.answer(patch["id"], "approve", by="ada")) == "patch_own"
+    assert code_of(lambda: services.decide(patch["id"], "approve", by=OWN)) == "ticket_forbidden"
+    assert workflow_patches.answer(patch["id"], "approve", by="bob")["status"] == "applied"
 
 
 def test_only_patches_for_review_are_tickets() -> None:

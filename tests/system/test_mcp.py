@@ -29,6 +29,7 @@ WAITS = {
     "edges": {"on": {"from": "go", "to": "say"}},
 }
 ASKS = {"name": "asks", "nodes": {"ok": {"type": "approval", "config": {"title": "Send it?"}}}}
+OUT = {"type": "http", "config": {"method": "GET", "url": "http://127.0.0.1:1/"}}
 LARGE = {"name": "large", "nodes": {"t": {"type": "transform", "config": {"output": "{{ inputs.text }}"}}}}
 READS = {
     "list_workflows", "get_workflow", "list_node_types", "list_runs", "get_run", "watch_run", "run_timeline", "why_run",
@@ -127,11 +128,17 @@ def test_a_patch_is_proposed_and_read(aob: Installation) -> None:
             run = (await call("start_run", workflow=WAITS))["id"]
             operations = [{"op": "add", "path": "/nodes/more", "value": {"type": "log", "config": {"message": "m"}}}]
             patch = await call("propose_patch", run=run, operations=operations, reason="More.", idempotency_key="p")
-            assert patch["status"] == "applied" and patch["by"] == {"kind": "person", "name": "admin"}
+            assert patch["status"] == "applied" and patch["by"] == {"kind": "agent", "name": "admin", "via": "mcp"}
             again = await call("propose_patch", run=run, operations=operations, reason="More.", idempotency_key="p")
             assert again["id"] == patch["id"]
             assert [one["id"] for one in (await call("list_patches", run=run))["items"]] == [patch["id"]]
             assert (await call("show_patch", patch=patch["id"]))["operations"] == operations
+            call_out = [{"op": "add", "path": "/nodes/out", "value": OUT}]
+            reviewed = await call("propose_patch", run=run, operations=call_out, reason="Tell them.")
+            assert reviewed["status"] == "pending_review" and "outside data" in reviewed["held_because"]
+            assert (await call.refused("decide_approval", ticket=reviewed["id"], answer="approve"))["status"] == 403
+            loose = [{"op": "add", "path": "/limits", "value": {"max_agents": 9}}]
+            assert (await call.refused("propose_patch", run=run, operations=loose))["code"] == "patch_part_fixed"
             frozen = [{"op": "replace", "path": "/nodes/go/config/name", "value": "stop"}]
             refused = await call.refused("propose_patch", run=run, operations=frozen)
             assert refused["status"] == 422 and refused["errors"][0]["layer"] == "server", refused

@@ -54,11 +54,20 @@ _HOST = re.compile(r"https?://([a-z0-9._-]+|\[[0-9a-f:.]+\])(:[0-9]{1,5})?(?=[/?
 
 
 class Author(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Who made a patch. `name` is a user's, or an agent's node path; `run` is the agent's run."""
+    """Who made a patch. `name` is a user's, or an agent's node path; `run` is the agent's run.
+
+    An agent outside AOB has the name of the user whose token it has, and `via` says how it came: `mcp`.
+    """
 
     kind: AuthorKind
     name: str
     run: str | None = None
+    via: str | None = None
+
+    @property
+    def user(self) -> str | None:
+        """The user who answers for the patch, and so does not approve it."""
+        return self.name if self.kind == "person" or self.via is not None else None
 
     @property
     def is_machine(self) -> bool:
