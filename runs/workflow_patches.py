@@ -19,6 +19,7 @@ from runs import blobs, db, irs, patch_tickets, patches
 from runs.core import patching
 from runs.core.rehearsal import Report, in_words
 from runs.errors import RunError, Unavailable, is_id
+from runs.models import RunPatch
 from runs.patches import MAX_REASON, Proposal, checked, read_grant, require_other, require_same, told_grant
 from runs.rehearsing import HELD_SECONDS, rehearse
 from workflows.core.canonical import canonical
@@ -318,6 +319,8 @@ def _settle(
             return  # The same key, by another request that was quicker.
         if proposal.reverts is not None:
             _require_applied(_find(proposal.reverts).status)
+        if patch.promoted_from is not None and decided is None:
+            _require_applied(_status_now(str(patch.promoted_from)))
         mode, because = ("auto", None)
         if decided is None:
             mode, because = patching.mode_of(
@@ -419,6 +422,15 @@ def _require_waiting(patch: WorkflowPatch, statuses: tuple[str, ...]) -> None:
 def _require_applied(status: str) -> None:
     if status != "applied":
         raise RunError("patch_not_applied", f"The patch is {status}, not applied.")
+
+
+def _status_now(patch_id: str) -> str:
+    """How a patch of a workflow that is held, or of a run, stands until the transaction ends."""
+    if is_known(patch_id):
+        return _find(patch_id).status
+    # The one that `patches.show` means; who reverts it waits for us.
+    found = RunPatch.objects.select_for_update().filter(id=patch_id).order_by("run_id").first()
+    return "gone" if found is None else found.status
 
 
 def _same(patch_id: str, proposal: Proposal) -> dict[str, Any]:

@@ -12,6 +12,7 @@ from runs import patches, queries, services, workflow_patches
 from runs.core.patching import PatchRefused
 from runs.errors import RunError
 from runs.patches import Proposal
+from tests.support.parallel import meanwhile
 from tests.support.system import ended, start
 from tests.unit.runs_core.test_engine import graph, value
 from workflows.core.document import document_hash
@@ -194,6 +195,29 @@ def test_a_patch_of_a_run_is_promoted_to_its_workflow() -> None:
     with pytest.raises(RunError, match="reverted"):
         workflow_patches.promote(patches.revert(three["id"], author=ADA, reason="")["reverts"], author=ADA)
     services.cancel(run_id, by="ada", reason=None)
+
+
+def test_a_patch_that_is_undone_while_it_is_promoted_is_not_promoted(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = str(
+        push(
+            {**graph({"a": value(1), "wait": {"type": "signal", "config": {"name": "go"}}}, ("a", "wait")), "name": "w"}
+        ).version_id
+    )
+    run_id = start("w")
+    made = patches.propose(
+        run_id, Proposal(operations=add("more", "{{ 41 }}", behind="wait"), reason="because", author=ADA)
+    )
+    assert made["status"] == "applied"
+    tried = workflow_patches._tried
+
+    def and_undone(*arguments: Any) -> Any:
+        meanwhile(lambda: patches.revert(made["id"], author=ADA, reason="a bad idea", run_id=run_id))
+        return tried(*arguments)
+
+    monkeypatch.setattr(workflow_patches, "_tried", and_undone)
+    with pytest.raises(RunError) as refused:
+        workflow_patches.promote(made["id"], author=ADA)
+    assert refused.value.code == "patch_not_applied" and resolve("w") == base
 
 
 def test_a_patch_goes_on_to_another_tag() -> None:
