@@ -335,21 +335,25 @@ def _remember(
     # In one order always, so that two batches with the same keys wait for each other instead of deadlocking.
     keys = sorted(places)
     prints = {place: requests[place].fingerprint() for several in places.values() for place in several}
-    firsts = [places[key][0] for key in keys]
-    cursor.execute(
-        "INSERT INTO start_key (key, request_hash, run_id) SELECT * FROM unnest(%s::text[], %s::text[], %s::uuid[])"
-        " ON CONFLICT DO NOTHING RETURNING key",
-        [keys, [prints[place] for place in firsts], [changes[place].row.id for place in firsts]],
-    )
-    fresh = {row[0] for row in cursor}
-    asked = [key for key in keys if key not in fresh or len(places[key]) > 1]
-    if not asked:
-        return {}
-    cursor.execute("SELECT key, request_hash, run_id::text FROM start_key WHERE key = ANY(%s)", [asked])
     outcomes: dict[int, Started | AobError] = {}
-    for key, request_hash, run in cursor:
-        for place in places[key][1 if key in fresh else 0 :]:
-            outcomes[place] = Started(run, None) if prints[place] == request_hash else _key_reused()
+    while keys:
+        firsts = [places[key][0] for key in keys]
+        cursor.execute(
+            "INSERT INTO start_key (key, request_hash, run_id) SELECT * FROM unnest(%s::text[], %s::text[], %s::uuid[])"
+            " ON CONFLICT DO NOTHING RETURNING key",
+            [keys, [prints[place] for place in firsts], [changes[place].row.id for place in firsts]],
+        )
+        fresh = {row[0] for row in cursor}
+        asked = [key for key in keys if key not in fresh or len(places[key]) > 1]
+        if not asked:
+            break
+        cursor.execute("SELECT key, request_hash, run_id::text FROM start_key WHERE key = ANY(%s)", [asked])
+        found = cursor.fetchall()
+        for key, request_hash, run in found:
+            for place in places[key][1 if key in fresh else 0 :]:
+                outcomes[place] = Started(run, None) if prints[place] == request_hash else _key_reused()
+        # Retention may have deleted a key with its run since it was in the way of ours.
+        keys = sorted(set(asked) - {key for key, _, _ in found})
     return outcomes
 
 

@@ -19,6 +19,7 @@ from workflows.core.canonical import value_hash
 from workflows.core.errors import AobError
 
 MAX_PROBLEMS = 50
+_COPIED = "What came before the replay stands in the parent's log"
 
 
 def verify(run_id: str) -> dict[str, Any]:
@@ -84,9 +85,12 @@ def verify(run_id: str) -> dict[str, Any]:
             problems.append(
                 {"code": "tickets_differ", "message": f"The rows say {ticket_rows}, the log {wanted}."[:2000]}
             )
-    if copied:
+    if copied and not parent:
+        detail = "left out: the run that was replayed is not kept any more"
+        checks.append(_check(_COPIED, True, detail))
+    elif copied:
         missing = _not_in_parent(log[1 : copied + 1], parent)
-        checks.append(_check("What came before the replay stands in the parent's log", not missing, f"{copied} events"))
+        checks.append(_check(_COPIED, not missing, f"{copied} events"))
         problems += missing
     return {"ok": not problems, "events": len(log), "checks": checks, "problems": problems[:MAX_PROBLEMS]}
 

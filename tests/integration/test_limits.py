@@ -10,10 +10,11 @@ from typing import Any
 import psycopg
 import pytest
 
-from runs import blobs, db, queries, services, sweeper
+from runs import accepting, blobs, db, queries, services, sweeper
 from runs.coordinator import Advancer, leave
 from runs.core.events import Fact
 from runs.verify import verify
+from tests.support.parallel import meanwhile
 from tests.support.system import start
 from tests.support.waiting import eventually
 from tests.unit.runs_core.test_engine import graph, value
@@ -93,6 +94,52 @@ def test_retention_deletes_ended_runs_with_their_logs_and_nothing_else() -> None
     with db.transaction() as cursor:
         assert cursor.execute("SELECT count(*) FROM run_event WHERE run_id = %s", [old]).fetchone() == (0,)
     assert queries.run(live)["status"] == "waiting"
+
+
+def test_a_replay_is_verified_without_its_parents_log_once_retention_has_deleted_that() -> None:
+    nodes = {"a": value("{{ 1 }}"), "b": value("{{ nodes.a + 1 }}"), "c": value("{{ nodes.b }}")}
+    run = start(graph(nodes, ("a", "b"), ("b", "c")))
+    again = services.replay(run, "c", by="ada")
+    before = verify(again)
+    with db.transaction() as cursor:
+        cursor.execute("UPDATE run SET ended_at = ended_at - interval '3 days' WHERE id = %s", [run])
+    assert sweeper.retain(2) == 1
+    report = verify(again)
+    assert before["ok"] and report["ok"], report["problems"]
+    assert [check["name"] for check in report["checks"]] == [check["name"] for check in before["checks"]]
+    assert "left out" in report["checks"][-1]["detail"] and "left out" not in before["checks"][-1]["detail"]
+
+
+def test_a_key_that_retention_deletes_as_it_is_used_again_stands_for_the_new_run(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    document = graph({"a": value(1)})
+    old = start(document, key="k")
+    with db.transaction() as cursor:
+        cursor.execute("UPDATE run SET ended_at = ended_at - interval '3 days' WHERE id = %s", [old])
+    remember = accepting._remember
+
+    class Deletes:
+        """A cursor before whose looks at known keys retention comes."""
+
+        def __init__(self, cursor: Any) -> None:
+            self._cursor = cursor
+
+        def execute(self, query: Any, *arguments: Any) -> Any:
+            if str(query).startswith("SELECT key"):
+                meanwhile(lambda: sweeper.retain(2))
+            return self._cursor.execute(query, *arguments)
+
+        def __iter__(self) -> Any:
+            return iter(self._cursor)
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self._cursor, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(accepting, "_remember", lambda cursor, *more: remember(Deletes(cursor), *more))  # type: ignore[arg-type]
+        new = start(document, key="k")
+    assert start(document, key="k") == new != old
 
 
 def test_a_defect_met_by_one_run_fails_that_run_and_not_its_neighbours(monkeypatch: pytest.MonkeyPatch) -> None:
