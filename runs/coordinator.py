@@ -10,6 +10,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import msgspec
@@ -30,6 +31,7 @@ from runs.fetching import Fetcher
 from runs.irs import NotUnderstood, ir_of
 from runs.leases import Adoption, Finished, Leased
 from runs.store import Change, Held, RunRow, StateCache, claim_ready, claim_runs, load_states, take_inbox
+from runs.suspects import MAX_DEATHS, Suspects
 from runs.turns import BATCH_SECONDS, TURN_SECONDS, within
 from runs.writing import NewTasks, write
 from workflows.core.errors import AobError
@@ -82,7 +84,8 @@ class Advanced(msgspec.Struct):
 class Advancer:
     """Advances runs in this process; keeps the states that it saw last."""
 
-    def __init__(self) -> None:
+    def __init__(self, suspects: Suspects | None = None) -> None:
+        self._suspects = suspects
         self._cache = StateCache()
         self._lock = threading.RLock()
         self._fetcher = Fetcher()
@@ -220,16 +223,17 @@ class Advancer:
         results: dict[str, list[Finished]] = {}
         for one in finished:
             results.setdefault(one.task.run_id, []).append(one)
-        changes = []
+        changes: list[Change] = []
         left = EVENTS_PER_BATCH
         in_time = within(BATCH_SECONDS)
         for row in rows:
             # Who comes too late keeps its facts and is ready at once.
             turn = min(EVENTS_PER_TURN, max(left, 1)) if in_time() or not changes else 0
             began, clock = time.monotonic(), time.thread_time()
-            change = self._advance_run(
-                row, states[row.id], inbox.get(row.id, []), results.get(row.id, []), now, max_events=turn
-            )
+            with self._suspects.advancing(row.id) if self._suspects else nullcontext():
+                change = self._advance_run(
+                    row, states[row.id], inbox.get(row.id, []), results.get(row.id, []), now, max_events=turn
+                )
             self._took[row.id] = time.thread_time() - clock
             if time.monotonic() - began > TURN_SECONDS and change.held.state.has_work():
                 self._set_aside(row.id)
@@ -337,6 +341,17 @@ _TOO_SLOW = (
 )
 
 
+def _fail_guilty(suspects: Suspects) -> None:
+    """Ends the runs that nobody survives."""
+    for run_id in suspects.guilty():
+        _log.error("Run %s fails: %d processes ended while they advanced it", run_id, MAX_DEATHS)
+        message = (
+            f"{MAX_DEATHS} coordinators, one after another, ended or had to be stopped while they advanced this run."
+        )
+        _fail(run_id, "coordinator_lost", message, [])
+        suspects.forget(run_id)
+
+
 def _fail(run_id: str, code: str, message: str, finished: Sequence[Finished]) -> None:
     """Replaces what cannot be done by a plain failure of this one run."""
     error = {"code": code, "message": message}
@@ -348,7 +363,8 @@ def _fail(run_id: str, code: str, message: str, finished: Sequence[Finished]) ->
 
 def run_forever(stop: threading.Event, alive: Callable[[], None]) -> None:
     """The coordinator process: works while there is work, else sleeps until a doorbell or a second passed."""
-    advancer = Advancer()
+    suspects = Suspects(settings.AOB_HOME)
+    advancer = Advancer(suspects)
     bell = wake.Waiter(wake.READY)
     pause = 0.0
     shortest, longest = HELD_SECONDS
@@ -356,6 +372,7 @@ def run_forever(stop: threading.Event, alive: Callable[[], None]) -> None:
     while not stop.is_set():
         alive()
         try:
+            _fail_guilty(suspects)
             busy = advancer.ready().runs > 0
             pause = 0.0
         except (psycopg.Error, OSError) as error:
@@ -376,6 +393,7 @@ def run_forever(stop: threading.Event, alive: Callable[[], None]) -> None:
             # There is work, and others have it. They go on with it; this one is here in case that they do not.
             bell.wait(max(patience, RESTING_SECONDS if advancer.resting else 0))
             patience = min(patience * 2, longest)
+    suspects.close()
 
 
 def _until_next_work() -> float:
