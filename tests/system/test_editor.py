@@ -364,6 +364,47 @@ def test_who_saves_second_is_offered_a_merge_and_chooses(browser: Browser, page:
     expect(page.locator('[data-pointer="/nodes/log/config/message"] .cm-content')).to_have_text("theirs")
 
 
+def test_nothing_is_published_or_run_past_a_conflict(page: Page, aob: Installation) -> None:
+    name = begin(page)
+    keys = Keys(page)
+    keys.add("log")
+    message = page.locator('[data-pointer="/nodes/log/config/message"] .cm-content')
+    message.fill("first")
+    eventually(lambda: saved(aob, name)["nodes"]["log"]["config"].get("message") == "first")
+    expect(page.get_by_text("Draft saved")).to_be_visible()
+    found = aob.request("GET", f"/api/v1/workflows/{name}/draft")[1]
+    found["document"]["nodes"]["log"]["config"]["message"] = "theirs"
+    body = {"document": found["document"], "revision": found["revision"]}
+    assert aob.request("PUT", f"/api/v1/workflows/{name}/draft", body)[0] == 200
+    message.fill("mine")
+    page.keyboard.press("Control+Shift+Enter")
+    publish, merge = page.get_by_role("dialog", name="Publish"), page.get_by_role("dialog", name="Merge")
+    publish.get_by_label("What changed").press("Enter")
+    expect(merge).to_contain_text("/nodes/log/config/message")
+    assert aob.request("GET", f"/api/v1/workflows/{name}")[0] == 404
+    merge.get_by_role("radio").nth(1).check()
+    merge.get_by_role("button", name="Save the merged draft").click()
+    publish.get_by_role("button", name="Publish").click()
+    expect(page.get_by_role("status").filter(has_text="Published as No. 1")).to_be_visible()
+    assert aob.request("GET", f"/api/v1/workflows/{name}")[1]["document"]["nodes"]["log"]["config"]["message"] == "theirs"
+
+
+def test_what_others_saved_meanwhile_is_published_with_mine(page: Page, aob: Installation) -> None:
+    name = begin(page)
+    Keys(page).add("log")
+    page.locator('[data-pointer="/nodes/log/config/message"] .cm-content').fill("mine")
+    eventually(lambda: saved(aob, name)["nodes"]["log"]["config"].get("message") == "mine")
+    expect(page.get_by_text("Draft saved")).to_be_visible()
+    found = aob.request("GET", f"/api/v1/workflows/{name}/draft")[1]
+    found["document"]["nodes"]["log"]["title"] = "Theirs"
+    body = {"document": found["document"], "revision": found["revision"]}
+    assert aob.request("PUT", f"/api/v1/workflows/{name}/draft", body)[0] == 200
+    page.keyboard.press("Control+Shift+Enter")
+    page.get_by_role("dialog").get_by_role("button", name="Publish").click()
+    expect(page.get_by_role("status").filter(has_text="Published as No. 1")).to_be_visible()
+    assert aob.request("GET", f"/api/v1/workflows/{name}")[1]["document"]["nodes"]["log"]["title"] == "Theirs"
+
+
 HOSTILE = '<img src=x onerror="window.broken=1"><script>window.broken=1</script>{{ 1/0 }}\u202e\u0000'.replace("\0", "")
 
 

@@ -8,7 +8,7 @@ import type { Schema } from "../model/types";
 import { api, ApiError, type Problem } from "../shared/api";
 import { Dialog } from "../shared/Dialog";
 import { SchemaForm } from "./fields";
-import { conflicts, save, settleConflicts } from "./keeping";
+import { conflicts, save, settleConflicts, unsaved } from "./keeping";
 import { useDoc, useEditor } from "./store";
 
 export function PublishDialog(): ReactElement | null {
@@ -24,12 +24,13 @@ export function PublishDialog(): ReactElement | null {
   const errors = problems.filter((one) => one.severity === "error");
   const publish = async (): Promise<void> => {
     setBusy(true);
+    setError(null);
     try {
-      await save();
-      const made = await api.publish(doc, note, tag || undefined);
+      if (!(await save())) return setError(unsaved());
+      // Saving may have merged what others wrote, so it is not the document of when the dialog was drawn.
+      const made = await api.publish(useEditor.getState().history.present, note, tag || undefined);
       say(`Published as No. ${made.number}.`);
       setNote("");
-      setError(null);
       open(null);
     } catch (failure) {
       if (!(failure instanceof ApiError)) throw failure;
@@ -96,14 +97,16 @@ export function RunDialog(): ReactElement | null {
   const value = inputs ?? start;
   const go = async (): Promise<void> => {
     setBusy(true);
+    setError(null);
     try {
-      await save();
-      const started = await api.start(doc, value, { "aob.draft": "yes" });
+      if (!(await save())) return setError(unsaved());
+      const started = await api.start(useEditor.getState().history.present, value, { "aob.draft": "yes" });
       location.assign(`/runs/${started.id}/`);
     } catch (failure) {
       if (!(failure instanceof ApiError)) throw failure;
       setError(failure.message);
       setProblems((failure.body["errors"] as Problem[] | undefined)?.map((one) => ({ ...one, severity: "error" })) ?? []);
+    } finally {
       setBusy(false);
     }
   };

@@ -12,7 +12,10 @@ const AGAIN_MS = 4_000;
 
 /** The draft as the server has it, which mine is based on. */
 let base: Draft | null = null;
-let saving = false;
+/** The request that is on its way; gives whether there is something left that could be saved at once. */
+let running: Promise<boolean> | null = null;
+/** So often others may save in between before nothing more is tried. */
+const TURNS = 5;
 
 export interface Clash {
   merged: Merged;
@@ -65,11 +68,32 @@ function keepLocally(): void {
   }
 }
 
-export async function save(): Promise<void> {
-  if (saving || base === null) return;
+/** Saves until the server has everything that is shown, what others wrote meanwhile among it.
+ *
+ * False where it has not: somebody changed the same places, it cannot be reached, or it refused the draft. */
+export async function save(): Promise<boolean> {
+  for (let turn = 0; turn < TURNS; turn++) if (!(await saveOnce())) break;
+  return useEditor.getState().saving === "saved";
+}
+
+/** Why the last save did not keep everything, for those who need it kept. */
+export function unsaved(): string {
+  const { saving, message } = useEditor.getState();
+  if (saving === "conflict") return "Somebody changed the same places. Say first whose they shall be.";
+  if (saving === "offline") return "The draft could not be saved: the server cannot be reached.";
+  return `The draft could not be saved. ${message?.tone === "error" ? message.text : ""}`.trim();
+}
+
+/** One request; who asks while one is on its way waits for that one. */
+function saveOnce(): Promise<boolean> {
+  running ??= send().finally(() => (running = null));
+  return running;
+}
+
+async function send(): Promise<boolean> {
+  if (base === null) return false;
   const { history, pins, set, say } = useEditor.getState();
   const doc = history.present;
-  saving = true;
   set({ saving: "saving" });
   try {
     base = await api.saveDraft(base.document.name, { document: doc, revision: base.revision, pins: { ...pins } });
@@ -77,31 +101,34 @@ export async function save(): Promise<void> {
     const isSame = now.history.present === doc && now.pins === pins;
     set({ saving: isSame ? "saved" : "unsaved" });
     if (isSame) localStorage.removeItem(keyOf(doc.name));
+    return !isSame;
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
-    if (error.status === 409) resolve(error.body["draft"] as Draft, doc);
-    else {
-      set({ saving: error.status === 0 || error.status >= 500 ? "offline" : "unsaved" });
-      if (error.status !== 0) say(error.message, "error");
-    }
-  } finally {
-    saving = false;
+    if (error.status === 409) return resolve(error.body["draft"] as Draft);
+    set({ saving: error.status === 0 || error.status >= 500 ? "offline" : "unsaved" });
+    if (error.status !== 0) say(error.message, "error");
+    return false;
   }
 }
 
-/** Someone saved first. What both did to different places goes together; for the rest somebody has to say. */
-function resolve(theirs: Draft, mine: WorkflowDoc): void {
-  const { set, edit, say } = useEditor.getState();
+/** Someone saved first. What both did to different places goes together; for the rest somebody has to say.
+ *
+ * Gives whether the merge is there to be saved. */
+function resolve(theirs: Draft): boolean {
+  const { set, edit, say, history } = useEditor.getState();
+  // With what was written while the request was on its way.
+  const mine = history.present;
   const merged = merge(base!.document as unknown as Json, mine as unknown as Json, theirs.document as unknown as Json);
   if (merged.conflicts.length === 0) {
     base = theirs;
     edit(`Merge with ${theirs.updated_by ?? "another"}`, () => merged.value as unknown as WorkflowDoc);
-    set({ pins: { ...theirs.pins, ...useEditor.getState().pins } });
+    set({ pins: { ...theirs.pins, ...useEditor.getState().pins }, saving: "unsaved" });
     say(`${theirs.updated_by ?? "Someone"} saved meanwhile; both changes are in the draft now.`);
-    return;
+    return true;
   }
   clash = { merged, theirs };
   set({ saving: "conflict" });
+  return false;
 }
 
 export function conflicts(): { list: readonly Conflict[]; by: string } | null {
@@ -117,7 +144,7 @@ export function settleConflicts(theirs: ReadonlySet<string>): void {
   clash = null;
   edit("Merge", () => value);
   set({ saving: "unsaved" });
-  void save();
+  void saveOnce();
 }
 
 export function useKeeping(): void {
@@ -125,7 +152,11 @@ export function useKeeping(): void {
     let timer: ReturnType<typeof setTimeout> | undefined;
     const later = (ms: number): void => {
       clearTimeout(timer);
-      timer = setTimeout(() => void save(), ms);
+      timer = setTimeout(() => void again(), ms);
+    };
+    // What was written while a request was on its way is saved by the next.
+    const again = async (): Promise<void> => {
+      if ((await saveOnce()) && useEditor.getState().saving === "unsaved") later(QUIET_MS);
     };
     const stop = useEditor.subscribe((now, before) => {
       if (now.saving === "unsaved" && (now.history.present !== before.history.present || now.pins !== before.pins || before.saving !== "unsaved")) {
@@ -136,12 +167,12 @@ export function useKeeping(): void {
     });
     // What a crash left behind is taken up before anybody listens here.
     if (useEditor.getState().saving === "unsaved") later(QUIET_MS);
-    const now = (): void => void save();
+    const now = (): void => void again();
     const leaving = (event: BeforeUnloadEvent): void => {
       if (!["saved", "saving"].includes(useEditor.getState().saving)) event.preventDefault();
     };
     const hidden = (): void => {
-      if (document.visibilityState === "hidden" && useEditor.getState().saving === "unsaved") void save();
+      if (document.visibilityState === "hidden" && useEditor.getState().saving === "unsaved") void saveOnce();
     };
     document.addEventListener("aob-save", now);
     document.addEventListener("visibilitychange", hidden);
