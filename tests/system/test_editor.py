@@ -9,7 +9,7 @@ import uuid
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Error, Page, expect
+from playwright.sync_api import Browser, Error, Locator, Page, expect
 
 from tests.support.axe import grave_faults
 from tests.support.browser import signed_in
@@ -32,6 +32,26 @@ def begin(page: Page) -> str:
 
 def saved(aob: Installation, name: str) -> Any:
     return aob.request("GET", f"/api/v1/workflows/{name}/draft")[1]["document"]
+
+
+def config(aob: Installation, name: str, node: str) -> Any:
+    """What is saved of a node's settings; nothing while it is not saved at all."""
+    return saved(aob, name)["nodes"].get(node, {}).get("config", {})
+
+
+def published(aob: Installation, name: str) -> Any:
+    """The document that was published last."""
+    newest = aob.request("GET", f"/api/v1/workflows/{name}/versions")[1]["items"][0]
+    return aob.request("GET", f"/api/v1/workflows/{name}/versions/{newest['version']}")[1]["document"]
+
+
+def write(field: Locator, text: str) -> None:
+    """In the place of what is there. Emptied first, because Chromium gives text that replaces coloured text an inline
+    style, which the page's policy refuses."""
+    field.click()
+    field.press("Control+a")
+    field.press("Delete")
+    field.page.keyboard.insert_text(text)
 
 
 def bodies(document: dict[str, Any]) -> dict[str, set[str]]:
@@ -72,11 +92,8 @@ class Keys:
         self.press("Enter")
         expect(self.page.locator(".react-flow__node")).to_have_count(count + 1)
 
-    def fill(self, label: str, text: str, *, as_json: bool = False, select: bool = False) -> None:
+    def fill(self, label: str, text: str, *, select: bool = False) -> None:
         """Goes to a field by Tab and writes into it, in the place of what is there."""
-        if as_json:
-            self.to("as JSON")
-            self.press("Enter")
         self.to(label)
         if select:
             self.page.keyboard.type(text)
@@ -170,7 +187,7 @@ def test_the_whole_fan_out_is_drawn_with_the_keyboard_alone(page: Page, aob: Ins
     keys.form()
     keys.fill("Id", "summary")
     keys.fill("Title", "Sum up")
-    keys.fill("Output", json.dumps(EXAMPLE["nodes"]["summary"]["config"]["output"]), as_json=True)
+    keys.fill("Output", json.dumps(EXAMPLE["nodes"]["summary"]["config"]["output"]))
     keys.leave()
     keys.press("ArrowLeft", "Control+ArrowDown")
     keys.choose("http")
@@ -186,7 +203,7 @@ def test_the_whole_fan_out_is_drawn_with_the_keyboard_alone(page: Page, aob: Ins
     keys.add("transform")
     keys.form()
     keys.fill("Id", "keep")
-    keys.fill("Output", json.dumps(each["config"]["body"]["nodes"]["keep"]["config"]["output"]), as_json=True)
+    keys.fill("Output", json.dumps(each["config"]["body"]["nodes"]["keep"]["config"]["output"]))
     keys.leave()
     keys.press("Escape")
     keys.form()
@@ -210,11 +227,7 @@ class Mouse:
         expect(self.page.locator(".react-flow__node")).to_have_count(count + 1)
 
     def fill(self, label: str, text: str) -> None:
-        self.page.get_by_role("complementary").get_by_label(label, exact=True).click()
-        # Emptied first: Chromium gives text that replaces coloured text an inline style, which the page's policy refuses.
-        self.page.keyboard.press("Control+a")
-        self.page.keyboard.press("Delete")
-        self.page.keyboard.insert_text(text)
+        write(self.page.get_by_role("complementary").get_by_label(label, exact=True), text)
 
     def identify(self, name: str, title: str = "") -> None:
         field = self.page.locator('.side input[name="id"]')
@@ -273,14 +286,12 @@ def test_the_whole_fan_out_is_drawn_with_the_mouse_alone(page: Page, aob: Instal
     page.locator('[data-node="each/get"] .port.source').click()
     page.get_by_role("option", name="Transform").click()
     mouse.identify("keep")
-    page.get_by_role("button", name="as JSON").click()
     mouse.fill("Output", json.dumps(keep["config"]["output"]))
     page.locator('[data-node="each"] .body-head strong').click()
     mouse.fill("Output of each round", each["config"]["body"]["output"])
     page.get_by_role("button", name="Show everything").click()
     mouse.drop("Transform", 500, 640)
     mouse.identify("summary", "Sum up")
-    page.get_by_role("button", name="as JSON").click()
     mouse.fill("Output", json.dumps(EXAMPLE["nodes"]["summary"]["config"]["output"]))
     page.get_by_role("button", name="Close", exact=True).click()
     page.get_by_role("button", name="Show everything").click()
@@ -370,7 +381,7 @@ def test_nothing_is_published_or_run_past_a_conflict(page: Page, aob: Installati
     keys.add("log")
     message = page.locator('[data-pointer="/nodes/log/config/message"] .cm-content')
     message.fill("first")
-    eventually(lambda: saved(aob, name)["nodes"]["log"]["config"].get("message") == "first")
+    eventually(lambda: config(aob, name, "log").get("message") == "first")
     expect(page.get_by_text("Draft saved")).to_be_visible()
     found = aob.request("GET", f"/api/v1/workflows/{name}/draft")[1]
     found["document"]["nodes"]["log"]["config"]["message"] = "theirs"
@@ -386,14 +397,14 @@ def test_nothing_is_published_or_run_past_a_conflict(page: Page, aob: Installati
     merge.get_by_role("button", name="Save the merged draft").click()
     publish.get_by_role("button", name="Publish").click()
     expect(page.get_by_role("status").filter(has_text="Published as No. 1")).to_be_visible()
-    assert aob.request("GET", f"/api/v1/workflows/{name}")[1]["document"]["nodes"]["log"]["config"]["message"] == "theirs"
+    assert published(aob, name)["nodes"]["log"]["config"]["message"] == "theirs"
 
 
 def test_what_others_saved_meanwhile_is_published_with_mine(page: Page, aob: Installation) -> None:
     name = begin(page)
     Keys(page).add("log")
     page.locator('[data-pointer="/nodes/log/config/message"] .cm-content').fill("mine")
-    eventually(lambda: saved(aob, name)["nodes"]["log"]["config"].get("message") == "mine")
+    eventually(lambda: config(aob, name, "log").get("message") == "mine")
     expect(page.get_by_text("Draft saved")).to_be_visible()
     found = aob.request("GET", f"/api/v1/workflows/{name}/draft")[1]
     found["document"]["nodes"]["log"]["title"] = "Theirs"
@@ -402,7 +413,68 @@ def test_what_others_saved_meanwhile_is_published_with_mine(page: Page, aob: Ins
     page.keyboard.press("Control+Shift+Enter")
     page.get_by_role("dialog").get_by_role("button", name="Publish").click()
     expect(page.get_by_role("status").filter(has_text="Published as No. 1")).to_be_visible()
-    assert aob.request("GET", f"/api/v1/workflows/{name}")[1]["document"]["nodes"]["log"]["title"] == "Theirs"
+    assert published(aob, name)["nodes"]["log"]["title"] == "Theirs"
+
+
+def test_an_object_that_is_typed_where_any_json_may_stand_is_an_object(page: Page, aob: Installation) -> None:
+    name = begin(page)
+    Keys(page).add("transform")
+    output = page.locator('[data-pointer="/nodes/transform/config/output"]')
+    field = output.locator(".cm-content")
+    for text, value in (
+        ('{"total": 1}', {"total": 1}),
+        ("{{ 1 + 1 }}", "{{ 1 + 1 }}"),
+        ("Dear {{ 1 }}", "Dear {{ 1 }}"),
+    ):
+        write(field, text)
+        eventually(lambda value=value: config(aob, name, "transform").get("output") == value)
+    # Also where the form was opened on a text.
+    page.reload()
+    page.locator('[data-node="transform"]').click()
+    expect(field).to_have_text("Dear {{ 1 }}")
+    write(field, '["a"]')
+    eventually(lambda: config(aob, name, "transform").get("output") == ["a"])
+    expect(output).to_contain_text("Kept as JSON")
+    output.get_by_role("button", name="as JSON").click()
+    output.get_by_role("button", name="as text").click()
+    write(field, '["a", 1]')
+    eventually(lambda: config(aob, name, "transform").get("output") == '["a", 1]')
+
+
+def test_what_cannot_be_read_is_kept_with_its_field_and_counted(page: Page, aob: Installation) -> None:
+    name = begin(page)
+    keys = Keys(page)
+    keys.add("transform")
+    field = page.locator('[data-pointer="/nodes/transform/config/output"]')
+    write(field.locator(".cm-content"), '{"total": 1')
+    expect(field.get_by_role("alert")).to_contain_text("Not JSON yet")
+    page.locator('.side input[name="id"]').fill("the bill!")
+    page.locator(".side").get_by_label("Title").focus()
+    keys.leave()
+    keys.add("log")
+    page.locator('[data-pointer="/nodes/log/config/message"] .cm-content').fill("x")
+    expect(page.get_by_role("button", name="2 problems")).to_be_visible()
+    expect(page.get_by_text("Draft saved without what cannot be read")).to_be_visible()
+    page.locator('[data-node="transform"]').click()
+    expect(field.locator(".cm-content")).to_have_text('{"total": 1')
+    expect(page.locator('.side input[name="id"]')).to_have_value("the bill!")
+    write(field.locator(".cm-content"), '{"total": 2}')
+    page.locator('.side input[name="id"]').fill("bill")
+    page.locator('.side input[name="id"]').press("Enter")
+    eventually(lambda: config(aob, name, "bill") == {"output": {"total": 2}})
+    page.locator(".toolbar").get_by_role("button", name="JSON", exact=True).click()
+    text = page.get_by_label("The document as JSON")
+    text.click()
+    keys.press("Control+End")
+    page.keyboard.type(" oops")
+    expect(page.get_by_role("button", name="1 problem")).to_be_visible()
+    page.locator(".toolbar").get_by_role("button", name="Settings of the workflow").click()
+    page.get_by_role("button", name="1 problem").click()
+    page.get_by_role("complementary").get_by_role("button").filter(has_text="no document").click()
+    expect(text).to_contain_text("} oops")
+    page.get_by_role("complementary").get_by_role("button", name="Back to that").click()
+    expect(text).not_to_contain_text("oops")
+    expect(page.get_by_role("button", name="No problems")).to_be_visible()
 
 
 HOSTILE = '<img src=x onerror="window.broken=1"><script>window.broken=1</script>{{ 1/0 }}\u202e\u0000'.replace("\0", "")

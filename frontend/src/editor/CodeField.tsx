@@ -124,8 +124,9 @@ export default function CodeField(props: CodeFieldProps): ReactElement {
   latest.current = props;
   const attributes = useRef(new Compartment());
 
+  // A field does not become another one, and lose the cursor, because a line was added to what it holds.
+  const single = lines === 1 && kind === "expression";
   useEffect(() => {
-    const single = lines === 1;
     const made = new EditorView({
       parent: box.current!,
       state: EditorState.create({
@@ -140,7 +141,7 @@ export default function CodeField(props: CodeFieldProps): ReactElement {
           keymap.of([...defaultKeymap, ...historyKeymap]),
           EditorView.lineWrapping,
           ...(placeholder ? [placeholderOf(placeholder)] : []),
-          ...(single ? [EditorState.transactionFilter.of((tr) => (tr.newDoc.lines > 1 && kind === "expression" ? [] : tr))] : []),
+          ...(single ? [EditorState.transactionFilter.of((tr) => (tr.newDoc.lines > 1 ? [] : tr))] : []),
           attributes.current.of([]),
           EditorView.updateListener.of((update) => {
             if (update.docChanged) latest.current.onChange(update.state.doc.toString());
@@ -157,7 +158,7 @@ export default function CodeField(props: CodeFieldProps): ReactElement {
     }
     if (goesOn) goesOn.current = false;
     return () => made.destroy();
-  }, [kind, lines, placeholder]);
+  }, [kind, single, placeholder]);
 
   useEffect(() => {
     view.current?.dispatch({

@@ -18,7 +18,7 @@ import { JsonPanel, ProblemsPanel, SettingsPanel, VersionsPanel } from "./panels
 import { PeekPanel } from "./Peek";
 import { usePresence } from "./presence";
 import { ShortcutsDialog, useShortcuts } from "./shortcuts";
-import { type Panel, useDoc, useEditor } from "./store";
+import { type EditorState, type Panel, useDoc, useEditor } from "./store";
 
 const Compare = lazy(() => import("./Compare"));
 const Proposing = lazy(() => import("./session").then(({ Proposing }) => ({ default: Proposing })));
@@ -159,6 +159,11 @@ const SAVED: Record<string, string> = {
   conflict: "To be merged",
 };
 
+/** What stands in a field and cannot be read is in no draft, so nobody shall think that it is. */
+function savedAs({ saving, unread }: EditorState): string | undefined {
+  return saving === "saved" && unread.size > 0 ? "Draft saved without what cannot be read" : SAVED[saving];
+}
+
 function Toolbar(): ReactElement {
   const doc = useDoc();
   const state = useEditor();
@@ -177,7 +182,7 @@ function Toolbar(): ReactElement {
       </a>
       <h1 title={doc.name}>{doc.name}</h1>
       <span className={`saving ${state.saving}`} role="status">
-        {session ? <a href={`/runs/${session.run}/`}>Graph of run {session.run.slice(0, 8)}</a> : SAVED[state.saving]}
+        {session ? <a href={`/runs/${session.run}/`}>Graph of run {session.run.slice(0, 8)}</a> : savedAs(state)}
       </span>
       {state.others.length > 0 && (
         <span className="others" title={state.others.map((one) => `${one.user}${one.node ? ` at ${one.node}` : ""}`).join(", ")}>

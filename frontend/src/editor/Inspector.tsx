@@ -1,6 +1,6 @@
 // The form of what is chosen: a node, an edge, several nodes, or the workflow itself.
 
-import { type ReactElement, useEffect, useMemo, useState } from "react";
+import { type ReactElement, useMemo, useState } from "react";
 
 import { at, BODY_TYPES, graphAt, type Json, type JsonObject, type NodeDoc, nodeAt, splitPath } from "../model/document";
 import * as edits from "../model/edits";
@@ -12,7 +12,7 @@ import { Eye, Lock, Pin, Play, Trash2, TypeIcon } from "../shared/icons";
 import { align, distribute, duplicate, group, moveChosen, peek, remove } from "./actions";
 import { Code, Preview } from "./Code";
 import { Field, Folded, SchemaForm } from "./fields";
-import { splitEdge, useDoc, useEditor } from "./store";
+import { splitEdge, UNREAD, useDoc, useEditor } from "./store";
 import { JsonTree } from "../shared/JsonTree";
 import { tryNode } from "./trying";
 
@@ -61,31 +61,37 @@ function NodeForm({ name }: { name: string }): ReactElement | null {
   const doc = useDoc();
   const registry = useEditor((state) => state.registry);
   const problems = useEditor((state) => state.problems);
-  const { edit, select } = useEditor.getState();
+  const { edit, select, keepText, moveTexts } = useEditor.getState();
   const scope = useScope(name);
   const node = nodeAt(doc, name);
   const { id } = splitPath(name);
-  const [wanted, setWanted] = useState(id);
-  useEffect(() => setWanted(id), [id]);
+  const pointer = pointerOf(name);
+  const unread = useEditor((state) => state.unread.get(`${pointer}#id`)?.text);
+  const [typed, setTyped] = useState<string | null>(null);
   const locked = useEditor((state) => state.session !== null && isStarted(state.session, name));
   if (node === undefined) return null;
   const type = registry.get(node.type);
   if (locked) return <LockedNode name={name} node={node} />;
-  const pointer = pointerOf(name);
+  const wanted = unread ?? typed ?? id;
   const refusal = edits.idRefusal(doc, name, wanted);
   const own = problems.filter(
-    (one) => WHOLE.test(one.pointer.slice(pointer.length)) && one.pointer.startsWith(pointer) && targetOf(one.pointer).path.join("/") === name,
+    (one) => one.code !== UNREAD && WHOLE.test(one.pointer.slice(pointer.length)) && one.pointer.startsWith(pointer) && targetOf(one.pointer).path.join("/") === name,
   );
   const set = (what: string, change: Partial<NodeDoc>): void =>
     edit(`Change ${what} of ${id}`, (now) => edits.setNode(now, name, change), `${name}:${what}`);
 
+  // An id that cannot be is kept with the field, so that nobody has to type it again or misses that it does not count.
+  const write = (text: string): void => {
+    const why = edits.idRefusal(doc, name, text);
+    setTyped(text);
+    keepText(`${pointer}#id`, why === null ? null : text, `${JSON.stringify(text)} cannot be its id. ${why ?? ""}`);
+  };
   const rename = (): void => {
-    if (wanted === id || refusal !== null) {
-      setWanted(id);
-      return;
-    }
+    if (wanted === id || refusal !== null) return;
+    const to = [...splitPath(name).path, wanted].join("/");
     edit(`Rename ${id} to ${wanted}`, (now) => edits.renameNode(now, name, wanted, registry));
-    select({ nodes: [[...splitPath(name).path, wanted].join("/")] });
+    moveTexts(pointer, pointerOf(to));
+    select({ nodes: [to] });
   };
 
   return (
@@ -127,11 +133,18 @@ function NodeForm({ name }: { name: string }): ReactElement | null {
             name="id"
             value={wanted}
             aria-invalid={refusal !== null}
-            onChange={(event) => setWanted(event.target.value)}
+            onChange={(event) => write(event.target.value)}
             onBlur={rename}
             onKeyDown={(event) => event.key === "Enter" && rename()}
           />
-          {refusal !== null && <span className="problem error">{refusal}</span>}
+          {refusal !== null && (
+            <span className="problem error" role="alert">
+              {refusal} It is still {id}.{" "}
+              <button type="button" className="link" onClick={() => write(id)}>
+                Back to that
+              </button>
+            </span>
+          )}
           <span className="hint">Expressions name it nodes.{id}; a new id is changed everywhere.</span>
         </label>
         <label className="field">

@@ -1,4 +1,4 @@
-// The whole document as JSON text, in step with the canvas while nobody writes in it.
+// The whole document as JSON text: as it is given while nobody writes in it.
 
 import { closeBrackets } from "@codemirror/autocomplete";
 import { defaultKeymap, history, historyKeymap, indentWithTab } from "@codemirror/commands";
@@ -12,12 +12,11 @@ import { type ReactElement, useEffect, useRef } from "react";
 
 import { nonce } from "../shared/nonce";
 
-export default function JsonText({ value, onChange }: { value: unknown; onChange: (text: string) => void }): ReactElement {
+export default function JsonText({ text, onChange }: { text: string; onChange: (text: string) => void }): ReactElement {
   const box = useRef<HTMLDivElement>(null);
   const view = useRef<EditorView | null>(null);
   const latest = useRef(onChange);
   latest.current = onChange;
-  const text = JSON.stringify(value, null, 2);
   const first = useRef(text);
   useEffect(() => {
     const made = new EditorView({

@@ -7,7 +7,7 @@ import { exampleOf, scopeOf } from "../model/scope";
 import type { Schema } from "../model/types";
 import { api, ApiError, type Problem } from "../shared/api";
 import { Dialog } from "../shared/Dialog";
-import { SchemaForm } from "./fields";
+import { FormOf, SchemaForm } from "./fields";
 import { conflicts, save, settleConflicts, unsaved } from "./keeping";
 import { useDoc, useEditor } from "./store";
 
@@ -81,6 +81,8 @@ export function PublishDialog(): ReactElement | null {
   );
 }
 
+const OF_RUN = "run:";
+
 export function RunDialog(): ReactElement | null {
   const dialog = useEditor((state) => state.dialog);
   const run = useEditor((state) => state.run);
@@ -99,6 +101,7 @@ export function RunDialog(): ReactElement | null {
     setBusy(true);
     setError(null);
     try {
+      if ([...useEditor.getState().unread.keys()].some((key) => key.startsWith(OF_RUN))) return setError("One of the inputs cannot be read yet.");
       if (!(await save())) return setError(unsaved());
       const started = await api.start(useEditor.getState().history.present, value, { "aob.draft": "yes" });
       location.assign(`/runs/${started.id}/`);
@@ -124,7 +127,9 @@ export function RunDialog(): ReactElement | null {
         {Object.keys((schema["properties"] as object | undefined) ?? {}).length === 0 ? (
           <p>It takes no inputs.</p>
         ) : (
-          <SchemaForm schema={schema} value={value} parts={{}} scope={scopeOf(doc, "", { inputs: null, outputs: {}, pins: {} })} pointer="/inputs" problems={problems} onChange={setInputs} />
+          <FormOf value={OF_RUN}>
+            <SchemaForm schema={schema} value={value} parts={{}} scope={scopeOf(doc, "", { inputs: null, outputs: {}, pins: {} })} pointer="/inputs" problems={problems} onChange={setInputs} />
+          </FormOf>
         )}
         {error !== null && <p className="notice error" role="alert">{error}</p>}
         <div className="actions">

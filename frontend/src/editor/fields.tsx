@@ -1,13 +1,18 @@
 // Forms from JSON Schema. Every value may hold {{ expressions }}; what no simple field can show is edited as JSON.
 
-import { type ReactElement, useEffect, useId, useRef, useState } from "react";
+import { createContext, type ReactElement, useContext, useId, useRef, useState } from "react";
 
-import { type Json, type JsonObject, omit, same } from "../model/document";
+import { type Json, type JsonObject, omit } from "../model/document";
 import type { Scope } from "../model/scope";
 import type { Part, Schema } from "../model/types";
+import { readWritten, says, structureIn, written } from "../model/written";
 import type { Problem } from "../shared/api";
 import { Plus, X } from "../shared/icons";
 import { Code, Preview } from "./Code";
+import { UNREAD, useEditor } from "./store";
+
+/** What stands before the pointers of a form's fields where it is no form of the document: they are kept apart then. */
+export const FormOf = createContext("");
 
 export interface FieldProps {
   name: string;
@@ -52,8 +57,22 @@ export function Field(props: FieldProps): ReactElement {
   const found = kindOf(schema, part, value);
   // Any JSON may stand here: text or JSON is chosen once, and not again with every letter.
   const isAny = schema["type"] === undefined && (found === "text" || found === "json");
-  const [asJson, setAsJson] = useState(found === "json");
-  const kind = isAny ? (asJson ? "json" : "text") : found;
+  const mayBeText = isAny && part !== "literal";
+  const [asJson, setAsJson] = useState(found === "json" || value === "");
+  const [isMeantAsText, setMeantAsText] = useState(false);
+  const kind = isAny ? (asJson || !mayBeText ? "json" : "text") : found;
+  const keeper = useUnread(pointer);
+  const change = (): void => {
+    if (!asJson) {
+      const structure = typeof value === "string" ? structureIn(value) : undefined;
+      if (structure !== undefined) onChange(structure);
+    } else {
+      if (keeper.kept !== undefined) onChange(keeper.kept.text);
+      keeper.keep(null);
+    }
+    setMeantAsText(asJson);
+    setAsJson(!asJson);
+  };
   const own = problems.filter((one) => one.pointer === pointer || (found !== "object" && one.pointer.startsWith(`${pointer}/`)));
   const title = titleOf(name, schema);
   return (
@@ -63,8 +82,8 @@ export function Field(props: FieldProps): ReactElement {
           {title}
           {required && <span className="hint"> required</span>}
         </span>
-        {isAny && (
-          <button type="button" className="link" onClick={() => setAsJson(!asJson)}>
+        {mayBeText && (
+          <button type="button" className="link" onClick={change}>
             {kind === "json" ? "as text" : "as JSON"}
           </button>
         )}
@@ -74,9 +93,9 @@ export function Field(props: FieldProps): ReactElement {
           </button>
         )}
       </div>
-      <Control {...props} kind={kind} id={id} title={title} invalid={own.some((one) => one.severity === "error")} />
+      <Control {...props} kind={kind} id={id} title={title} invalid={own.some((one) => one.severity === "error")} mayBeText={mayBeText} isMeantAsText={isMeantAsText} />
       {typeof schema["description"] === "string" && <p className="hint">{schema["description"]}</p>}
-      {own.map((one) => (
+      {own.filter((one) => one.code !== UNREAD).map((one) => (
         <p key={`${one.pointer}${one.code}`} className={`problem ${one.severity}`} role="alert">
           {one.message} {one.hint}
         </p>
@@ -85,7 +104,17 @@ export function Field(props: FieldProps): ReactElement {
   );
 }
 
-function Control(props: FieldProps & { kind: Kind; id: string; title: string; invalid: boolean }): ReactElement {
+interface ControlProps extends FieldProps {
+  kind: Kind;
+  id: string;
+  title: string;
+  invalid: boolean;
+  /** Whether text may stand here beside JSON, and whether somebody said that it is text. */
+  mayBeText: boolean;
+  isMeantAsText: boolean;
+}
+
+function Control(props: ControlProps): ReactElement {
   const { kind, schema, value, scope, title, invalid, onChange } = props;
   switch (kind) {
     case "expression":
@@ -109,8 +138,10 @@ function Control(props: FieldProps & { kind: Kind; id: string; title: string; in
             invalid={invalid}
             lines={text.includes("\n") ? Math.min(text.split("\n").length, 12) : 1}
             placeholder={Array.isArray(examples) ? `e.g. ${String(examples[0])}` : undefined}
-            onChange={(next) => onChange(next)}
+            // An object that is written where any JSON may stand is meant as one.
+            onChange={(next) => onChange((props.mayBeText && !props.isMeantAsText ? structureIn(next) : undefined) ?? next)}
           />
+          {props.mayBeText && typeof value === "object" && value !== null && <p className="hint">Kept as JSON, not as text.</p>}
           <Preview text={text} kind="template" scope={scope} />
         </>
       );
@@ -193,16 +224,31 @@ function Suggested({ text, examples, id, title, scope, invalid, required = false
   );
 }
 
+/** What a field holds that cannot be read: it is kept, also while another node is looked at, until it can be. */
+function useUnread(pointer: string): { kept: { text: string; message: string } | undefined; keep: (text: string | null, message?: string) => void } {
+  const key = `${useContext(FormOf)}${pointer}`;
+  const kept = useEditor((state) => state.unread.get(key));
+  return { kept, keep: (text, message = "") => useEditor.getState().keepText(key, text, message) };
+}
+
 /** JSON with templates in its strings. What cannot be read yet stays in the field and does not touch the document. */
-function JsonControl({ value, scope, title, invalid, onChange }: FieldProps & { title: string; invalid: boolean }): ReactElement {
-  const [text, setText] = useState(() => pretty(value));
-  const [error, setError] = useState<string | null>(null);
-  useEffect(() => {
-    setText((now) => {
-      const read = parsed(now);
-      return read.ok && same(read.value, value) ? now : error === null ? pretty(value) : now;
-    });
-  }, [value, error]);
+function JsonControl({ schema, part, value, scope, title, invalid, pointer, mayBeText, onChange }: ControlProps): ReactElement {
+  const { kept, keep } = useUnread(pointer);
+  const [typed, setTyped] = useState<string | null>(null);
+  const text = kept?.text ?? (typed !== null && says(typed, value, mayBeText) ? typed : written(value));
+  const change = (next: string): void => {
+    setTyped(next);
+    if (next.trim() === "") {
+      keep(null);
+      onChange(undefined);
+      return;
+    }
+    const read = readWritten(next, mayBeText);
+    if (read.ok) {
+      keep(null);
+      onChange(read.value);
+    } else keep(next, `Not JSON yet: ${read.error}.`);
+  };
   return (
     <>
       <Code
@@ -210,51 +256,33 @@ function JsonControl({ value, scope, title, invalid, onChange }: FieldProps & { 
         kind="json"
         scope={scope}
         label={title}
-        invalid={invalid || error !== null}
+        invalid={invalid || kept !== undefined}
         lines={Math.min(Math.max(text.split("\n").length, 3), 16)}
-        placeholder='{"total": "{{ nodes.list.body.total }}"}'
-        onChange={(next) => {
-          setText(next);
-          if (next.trim() === "") {
-            setError(null);
-            onChange(undefined);
-            return;
-          }
-          const read = parsed(next);
-          setError(read.ok ? null : read.error);
-          if (read.ok) onChange(read.value);
-        }}
+        placeholder={exampleOf(schema, part)}
+        onChange={change}
       />
-      {error !== null && (
+      {kept !== undefined && (
         <p className="problem error" role="alert">
-          Not JSON yet: {error}. The last readable value is kept.
+          {kept.message} The last readable value counts until it is.{" "}
+          <button type="button" className="link" onClick={() => keep(null)}>
+            Back to that
+          </button>
         </p>
       )}
-      {error === null && text.includes("{{") && <JsonPreview value={value} scope={scope} />}
+      {kept === undefined && text.includes("{{") && <JsonPreview value={value} scope={scope} />}
     </>
   );
+}
+
+function exampleOf(schema: Schema, part: Part | undefined): string | undefined {
+  const examples = schema["examples"];
+  if (Array.isArray(examples)) return typeof examples[0] === "string" ? `e.g. ${examples[0]}` : JSON.stringify(examples[0]);
+  return schema["type"] === undefined && part !== "literal" ? '{"total": "{{ nodes.list.body.total }}"}' : undefined;
 }
 
 function JsonPreview({ value, scope }: { value: Json | undefined; scope: Scope }): ReactElement {
   return <Preview text={value ?? null} kind="template" scope={scope} />;
 }
-
-/** JSON, or one expression that stands for the whole value. */
-function parsed(text: string): { ok: true; value: Json } | { ok: false; error: string } {
-  if (WHOLE.test(text.trim())) return { ok: true, value: text.trim() };
-  try {
-    return { ok: true, value: JSON.parse(text) as Json };
-  } catch (error) {
-    return { ok: false, error: error instanceof Error ? error.message : String(error) };
-  }
-}
-
-function pretty(value: Json | undefined): string {
-  if (typeof value === "string" && WHOLE.test(value)) return value;
-  return value === undefined ? "" : JSON.stringify(value, null, 2);
-}
-
-const WHOLE = /^\{\{[^]*\}\}$/;
 
 /** Names and values in rows: headers, query, form. */
 function RecordControl({ value, scope, title, invalid, onChange }: FieldProps & { title: string; invalid: boolean }): ReactElement {

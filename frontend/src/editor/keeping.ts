@@ -169,7 +169,8 @@ export function useKeeping(): void {
     if (useEditor.getState().saving === "unsaved") later(QUIET_MS);
     const now = (): void => void again();
     const leaving = (event: BeforeUnloadEvent): void => {
-      if (!["saved", "saving"].includes(useEditor.getState().saving)) event.preventDefault();
+      const { saving, unread } = useEditor.getState();
+      if (!["saved", "saving"].includes(saving) || unread.size > 0) event.preventDefault();
     };
     const hidden = (): void => {
       if (document.visibilityState === "hidden" && useEditor.getState().saving === "unsaved") void saveOnce();

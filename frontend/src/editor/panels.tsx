@@ -43,7 +43,8 @@ export function ProblemsPanel({ onGo }: { onGo: (name: string) => void }): React
 export function go(doc: WorkflowDoc, problem: Pick<Problem, "pointer">, onGo: (name: string) => void): void {
   const { select, show } = useEditor.getState();
   const target = targetOf(problem.pointer);
-  if (target.kind === "edge") {
+  if (problem.pointer === "" && useEditor.getState().unread.has(WHOLE_DOCUMENT)) show("json");
+  else if (target.kind === "edge") {
     select({ edges: [edgeName(target.path, target.edge!)] });
     show("inspector");
   } else if (isThere(doc, target)) {
@@ -53,29 +54,35 @@ export function go(doc: WorkflowDoc, problem: Pick<Problem, "pointer">, onGo: (n
   } else show("settings");
 }
 
+/** Under which the text of the JSON view is kept while it is no document. */
+const WHOLE_DOCUMENT = "#json";
+
+/** The document that a text is, or what is wrong with it. */
+function documentIn(text: string): WorkflowDoc | string {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (failure) {
+    return `Not JSON yet: ${failure instanceof Error ? failure.message : ""}.`;
+  }
+  const found = value as WorkflowDoc;
+  if (typeof value !== "object" || value === null || typeof found.nodes !== "object" || found.nodes === null || typeof found.name !== "string") {
+    return "A workflow is an object with a name and nodes.";
+  }
+  if (Object.values(found.nodes).some((node) => typeof node !== "object" || node === null || typeof node.type !== "string")) {
+    return "Every node is an object with a type.";
+  }
+  return found;
+}
+
 export function JsonPanel(): ReactElement {
   const doc = useDoc();
-  const { edit } = useEditor.getState();
-  const [error, setError] = useState<string | null>(null);
+  const { edit, keepText } = useEditor.getState();
+  const kept = useEditor((state) => state.unread.get(WHOLE_DOCUMENT));
   const change = (text: string): void => {
-    let value: unknown;
-    try {
-      value = JSON.parse(text);
-    } catch (failure) {
-      setError(`Not JSON yet: ${failure instanceof Error ? failure.message : ""} The canvas shows the last readable text.`);
-      return;
-    }
-    const found = value as WorkflowDoc;
-    if (typeof value !== "object" || value === null || typeof found.nodes !== "object" || found.nodes === null || typeof found.name !== "string") {
-      setError("A workflow is an object with a `name` and `nodes`. The canvas shows the last text that was one.");
-      return;
-    }
-    if (Object.values(found.nodes).some((node) => typeof node !== "object" || node === null || typeof node.type !== "string")) {
-      setError("Every node is an object with a `type`. The canvas shows the last text where they were.");
-      return;
-    }
-    setError(null);
-    if (!same(value, useEditor.getState().history.present)) edit("Edit as JSON", () => found, "json");
+    const found = documentIn(text);
+    keepText(WHOLE_DOCUMENT, typeof found === "string" ? text : null, `The JSON view is no document. ${String(found)}`);
+    if (typeof found !== "string" && !same(found, useEditor.getState().history.present)) edit("Edit as JSON", () => found, "json");
   };
   const file = (): void => {
     const link = document.createElement("a");
@@ -103,9 +110,18 @@ export function JsonPanel(): ReactElement {
         </label>
         <button type="button" onClick={() => void navigator.clipboard.writeText(JSON.stringify(doc, null, 2))}>Copy all</button>
       </div>
-      {error !== null && <p className="problem error" role="alert">{error}</p>}
-      <Suspense fallback={<pre tabIndex={0}>{JSON.stringify(doc, null, 2)}</pre>}>
-        <JsonText value={doc} onChange={change} />
+      {kept !== undefined && (
+        <p className="notice error" role="alert">
+          <span>
+            {kept.message} The canvas shows the last text that was one, and that is what is saved.{" "}
+            <button type="button" className="link" onClick={() => keepText(WHOLE_DOCUMENT, null)}>
+              Back to that
+            </button>
+          </span>
+        </p>
+      )}
+      <Suspense fallback={<pre tabIndex={0}>{kept?.text ?? JSON.stringify(doc, null, 2)}</pre>}>
+        <JsonText text={kept?.text ?? JSON.stringify(doc, null, 2)} onChange={change} />
       </Suspense>
     </section>
   );
@@ -135,12 +151,12 @@ export function SettingsPanel(): ReactElement {
             <span className="field-title">Description</span>
             <textarea rows={3} value={doc.description ?? ""} onChange={(event) => set("description", event.target.value || undefined)} />
           </label>
-          <Field name="inputs" schema={{ title: "Inputs", description: "A JSON Schema; the form that starts a run is made from it." }} value={doc.inputs} part="literal" scope={scope} pointer="/inputs" problems={own} onChange={(value) => set("inputs", value)} />
+          <Field name="inputs" schema={{ title: "Inputs", description: "A JSON Schema; the form that starts a run is made from it.", examples: [{ type: "object", properties: { url: { type: "string" } } }] }} value={doc.inputs} part="literal" scope={scope} pointer="/inputs" problems={own} onChange={(value) => set("inputs", value)} />
         </>
       )}
       <Field name="output" schema={{ title: "Output", description: "What a run gives; without it the outputs of the last nodes." }} value={doc.output} scope={{ values: { ...scope.values, nodes: ends }, nodes: Object.keys(doc.nodes) }} pointer="/output" problems={own} onChange={(value) => set("output", value)} />
       {!isOfRun && (
-        <Field name="limits" schema={{ title: "Limits", description: 'Time limit, agents, items, e.g. {"timeout": "2h"}.' }} value={doc.limits as Json | undefined} scope={scope} pointer="/limits" problems={own} onChange={(value) => set("limits", value)} />
+        <Field name="limits" schema={{ title: "Limits", description: "Time limit, agents, items.", examples: [{ timeout: "2h" }] }} part="literal" value={doc.limits as Json | undefined} scope={scope} pointer="/limits" problems={own} onChange={(value) => set("limits", value)} />
       )}
     </section>
   );

@@ -6,7 +6,7 @@ import { type Json, nodeAt, splitPath, type WorkflowDoc } from "../model/documen
 import * as edits from "../model/edits";
 import { begin, edit as step, type History, redo, seal, undo } from "../model/history";
 import { refusedByPast, type RunGraph } from "../model/patch";
-import { marksOf } from "../model/problems";
+import { marksOf, targetOf } from "../model/problems";
 import type { Callable } from "../model/scope";
 import type { Registry } from "../model/types";
 import type { Problem, RunView } from "../shared/api";
@@ -34,6 +34,15 @@ export interface Selection {
   notes: readonly string[];
 }
 
+export interface Unread {
+  text: string;
+  /** What is wrong with it. */
+  message: string;
+}
+
+/** The code of the problems that such texts are. */
+export const UNREAD = "unread";
+
 export const NOTHING: Selection = { nodes: [], edges: [], notes: [] };
 
 export interface EditorState {
@@ -44,7 +53,11 @@ export interface EditorState {
   history: History<WorkflowDoc>;
   selection: Selection;
   registry: Registry;
+  /** What the server found in the document, and what stands in fields that cannot be read. */
   problems: readonly Problem[];
+  reported: readonly Problem[];
+  /** Text that is no value yet, by the pointer of its field: it is in no document, and not lost either. */
+  unread: ReadonlyMap<string, Unread>;
   /** The worst problem of each node. */
   marks: ReadonlyMap<string, Problem>;
   checked: boolean;
@@ -74,6 +87,10 @@ export interface EditorState {
   show: (panel: Panel) => void;
   say: (text: string, tone?: "info" | "error") => void;
   found: (problems: readonly Problem[]) => void;
+  /** Keeps a text that cannot be read under its field's pointer; null when it can be, or is given up. */
+  keepText: (pointer: string, text: string | null, message?: string) => void;
+  /** Takes along what is kept of a node whose pointer has changed. */
+  moveTexts: (from: string, to: string) => void;
   set: (part: Partial<EditorState>) => void;
 }
 
@@ -84,6 +101,8 @@ export const useEditor = create<EditorState>((set) => ({
   selection: NOTHING,
   registry: new Map(),
   problems: [],
+  reported: [],
+  unread: new Map(),
   marks: new Map(),
   checked: false,
   callables: [],
@@ -115,12 +134,39 @@ export const useEditor = create<EditorState>((set) => ({
   show: (panel) => set(({ session }) => ({ panel: session !== null && panel === "versions" ? null : panel })),
   say: (text, tone = "info") => set({ message: { text, tone } }),
   found: (problems) =>
-    set(({ refused, history }) => {
-      const all = refused?.of === history.present ? [...refused.problems, ...problems] : problems;
-      return { problems: all, marks: marksOf(all), checked: true };
+    set(({ refused, history, unread }) => {
+      const reported = refused?.of === history.present ? [...refused.problems, ...problems] : problems;
+      return { reported, ...withUnread(reported, unread, history.present), checked: true };
+    }),
+  keepText: (pointer, text, message = "") =>
+    set(({ reported, unread, history }) => {
+      if (text === null && !unread.has(pointer)) return {};
+      const kept = new Map(unread);
+      if (text === null) kept.delete(pointer);
+      else kept.set(pointer, { text, message });
+      return { unread: kept, ...withUnread(reported, kept, history.present) };
+    }),
+  moveTexts: (from, to) =>
+    set(({ reported, unread, history }) => {
+      const isOf = (key: string): boolean => key.startsWith(`${from}/`) || key.startsWith(`${from}#`);
+      const kept = new Map([...unread].map(([key, one]) => [isOf(key) ? to + key.slice(from.length) : key, one]));
+      return { unread: kept, ...withUnread(reported, kept, history.present) };
     }),
   set: (part) => set(part),
 }));
+
+/** Problems and marks with the texts that cannot be read; those of nodes that are gone count no more. */
+function withUnread(reported: readonly Problem[], unread: EditorState["unread"], doc: WorkflowDoc): Pick<EditorState, "problems" | "marks"> {
+  const kept = [...unread].flatMap(([field, { message }]): Problem[] => {
+    const pointer = field.split("#")[0]!;
+    const target = targetOf(pointer);
+    if (!pointer.startsWith("/") && pointer !== "") return [];
+    if (target.kind === "node" && nodeAt(doc, target.path.join("/")) === undefined) return [];
+    return [{ pointer, code: UNREAD, message, hint: "The document keeps what stood there before.", severity: "error" }];
+  });
+  const problems = [...kept, ...reported];
+  return { problems, marks: marksOf(problems) };
+}
 
 /** What is published or run from a draft is proposed from a run's graph, which has no versions to compare. */
 function ofRun(dialog: Dialog): Dialog {
