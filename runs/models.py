@@ -12,6 +12,8 @@ from django.db.models.functions import Cast, Coalesce, Now
 
 PRIORITIES = {"high": 0, "medium": 1, "low": 2}
 STATUSES = ("queued", "running", "waiting", "paused", "completed", "failed", "cancelled", "timed_out")
+TRY_LABEL = "aob.try"
+"""On runs by which the editor tries a node: the label's value. They are no runs of their workflow to those who count."""
 
 
 class JsonText(models.Field):

@@ -1,4 +1,7 @@
-"""What goes on, in numbers: for the first page and the lists. Every statement is bounded, however many runs there are."""
+"""What goes on, in numbers: for the first page and the lists. Every statement is bounded, however many runs there are.
+
+Runs by which the editor tries a node are counted nowhere here.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,7 @@ import msgspec
 
 from runs import db
 from runs.core.ids import time_id
+from runs.models import TRY_LABEL
 from runs.queries import COLUMNS, view_of_row
 
 LIVE = ("queued", "running", "waiting", "paused")
@@ -32,13 +36,18 @@ SETTLED_MS = 15_000
 RECENT = 20
 """So many of a workflow's last runs are looked at for its marks, its share of successes and its usual duration."""
 
+AMONG = 10
+"""So many times the runs that are wanted are looked at: tries may stand between them."""
+
+IS_TRY = f"labels ? '{TRY_LABEL}'"
+
 
 def live_counts() -> dict[str, int]:
     """How many runs are in each state that has not ended, at most MANY of each."""
     with db.transaction() as cursor:
         rows = cursor.execute(
-            "SELECT wanted, (SELECT count(*) FROM (SELECT 1 FROM run WHERE status = wanted AND status <> 'completed'"
-            f" LIMIT {MANY}) few) FROM unnest(%s::text[]) wanted",
+            "SELECT wanted, (SELECT count(*) FROM (SELECT labels FROM run WHERE status = wanted AND"
+            f" status <> 'completed' LIMIT {MANY}) few WHERE NOT {IS_TRY}) FROM unnest(%s::text[]) wanted",
             [list(LIVE)],
         ).fetchall()
     return {state: int(number) for state, number in rows}
@@ -51,7 +60,8 @@ def newest_in(statuses: Sequence[str], *, limit: int, since_ms: int | None = Non
         rows = cursor.execute(
             f"SELECT {COLUMNS} FROM (SELECT one.* FROM unnest(%s::text[]) wanted, LATERAL (SELECT * FROM run"
             " WHERE status = wanted AND status <> 'completed' AND id >= %s::uuid"
-            f" ORDER BY id DESC LIMIT {limit:d}) one ORDER BY one.id DESC LIMIT {limit:d}) run ORDER BY run.id DESC",
+            f" ORDER BY id DESC LIMIT {limit * AMONG:d}) one WHERE NOT one.{IS_TRY}"
+            f" ORDER BY one.id DESC LIMIT {limit:d}) run ORDER BY run.id DESC",
             [list(statuses), lowest],
         ).fetchall()
     return [view_of_row(row) for row in rows]
@@ -85,10 +95,11 @@ def recent(workflows: Sequence[str]) -> dict[str, Recent]:
     with db.transaction() as cursor:
         rows = cursor.execute(
             "SELECT name, one.id::text, one.status, extract(epoch FROM one.ended_at - one.created_at)::float8"
-            " FROM unnest(%s::text[]) name, LATERAL (SELECT id, status, created_at, ended_at FROM run"
-            " WHERE (workflow, id) >= (name, '00000000-0000-0000-0000-000000000000'::uuid)"
+            " FROM unnest(%s::text[]) name, LATERAL (SELECT * FROM (SELECT id, status, created_at, ended_at, labels"
+            " FROM run WHERE (workflow, id) >= (name, '00000000-0000-0000-0000-000000000000'::uuid)"
             " AND (workflow, id) <= (name, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)"
-            f" ORDER BY workflow DESC, id DESC LIMIT {RECENT}) one",
+            f" ORDER BY workflow DESC, id DESC LIMIT {RECENT * AMONG}) few WHERE NOT {IS_TRY}"
+            f" ORDER BY id DESC LIMIT {RECENT}) one",
             [list(workflows)],
         ).fetchall()
     found: dict[str, list[Any]] = {name: [] for name in workflows}
@@ -154,28 +165,29 @@ class _Count:
             return self._number
         settled = min(self._end, now - SETTLED_MS)
         while time.monotonic() < until:
-            number, last = self._chunk(cursor, time_id(settled, b"\0" * 10))
+            number, looked_at, last = self._chunk(cursor, time_id(settled, b"\0" * 10))
             self._number += number
             self._after = last or self._after
-            if number < CHUNK:
+            if looked_at < CHUNK:
                 self._is_done = settled == self._end
                 return self._number + (0 if self._is_done else self._chunk(cursor, time_id(self._end, b"\0" * 10))[0])
         return None
 
-    def _chunk(self, cursor: Any, below: str) -> tuple[int, str | None]:
+    def _chunk(self, cursor: Any, below: str) -> tuple[int, int, str | None]:
+        """The runs among the next CHUNK of all, how many all were, and the last of them."""
         row = cursor.execute(
-            "SELECT count(*), (array_agg(id::text ORDER BY id DESC))[1] FROM (SELECT id FROM run WHERE id > %s::uuid"
-            f" AND id < %s::uuid ORDER BY id LIMIT {CHUNK}) few",
+            f"SELECT count(*) FILTER (WHERE NOT {IS_TRY}), count(*), (array_agg(id::text ORDER BY id DESC))[1] FROM"
+            f" (SELECT id, labels FROM run WHERE id > %s::uuid AND id < %s::uuid ORDER BY id LIMIT {CHUNK}) few",
             [self._after, below],
         ).fetchone()
-        return int(row[0]), row[1]
+        return int(row[0]), int(row[1]), row[2]
 
 
 def _others(cursor: Any, starts: Sequence[int]) -> dict[int, tuple[int, int, int]]:
     """Failed, cancelled and live runs of each interval, by the partial index (status, id)."""
     rows = cursor.execute(
-        "SELECT at, wanted, (SELECT count(*) FROM (SELECT 1 FROM run WHERE status = wanted AND status <> 'completed'"
-        f" AND id >= low::uuid AND id < high::uuid LIMIT {MOST_BAD}) few)"
+        "SELECT at, wanted, (SELECT count(*) FROM (SELECT labels FROM run WHERE status = wanted AND"
+        f" status <> 'completed' AND id >= low::uuid AND id < high::uuid LIMIT {MOST_BAD}) few WHERE NOT {IS_TRY})"
         " FROM unnest(%s::bigint[], %s::text[], %s::text[]) one(at, low, high), unnest(%s::text[]) wanted",
         [
             list(starts),

@@ -22,7 +22,7 @@ from runs.blobs import StorageUnavailable, fetch
 from runs.core.ids import time_id
 from runs.core.values import MissingValue
 from runs.errors import RunError, is_id
-from runs.models import STATUSES
+from runs.models import STATUSES, TRY_LABEL
 from runs.queries import COLUMNS, MAX_PAGE, view_of_row
 from runs.where import Judge, judging
 from workflows.core.durations import parse_duration
@@ -52,7 +52,7 @@ class Budget(msgspec.Struct, frozen=True):
 
 
 class Filter(msgspec.Struct, frozen=True):
-    """What is looked for. `since` and `until` are milliseconds since the epoch."""
+    """What is looked for. `since` and `until` are milliseconds since the epoch; `tries` of nodes are runs, too."""
 
     statuses: tuple[str, ...] = ()
     workflow: str | None = None
@@ -62,6 +62,7 @@ class Filter(msgspec.Struct, frozen=True):
     where: str | None = None
     labels: dict[str, str] = {}
     parent: str | None = None
+    tries: bool = True
 
     def is_exact(self) -> bool:
         """True when only an index is asked, so that looking again costs little."""
@@ -78,6 +79,7 @@ def read_filter(
     where: str | None = None,
     labels: Mapping[str, str] | None = None,
     parent: str | None = None,
+    tries: bool = True,
 ) -> Filter:
     """A filter from what people and programs write. Raises RunError with the pointer of the field that is wrong."""
     wanted = status.split(",") if isinstance(status, str) else list(status or ())
@@ -97,6 +99,7 @@ def read_filter(
         where=_short(where, MAX_WHERE, "/where"),
         labels=dict(labels or {}),
         parent=parent or None,
+        tries=tries,
     )
 
 
@@ -231,6 +234,8 @@ class _Search:
             fits.append("workflow = %(workflow)s")
         if wanted.labels:
             fits.append("labels @> %(labels)s::jsonb")
+        if not wanted.tries:
+            fits.append("NOT labels ? %(try)s")
         if wanted.text is not None:
             fits.append(_TEXT)
         statement = db.sql("search_runs").decode()
@@ -246,6 +251,7 @@ class _Search:
             "workflow": wanted.workflow,
             "labels": msgspec.json.encode(wanted.labels).decode(),
             "parent": wanted.parent if is_id(wanted.parent or "") else None,
+            "try": TRY_LABEL,
             "pattern": _pattern(wanted.text or ""),
             "lowest": source.lowest,
             "below": below,

@@ -317,16 +317,22 @@ def activation(run_id: str, path: str, *, upto: int | None = None) -> Activation
 
 
 def outputs(run_id: str) -> dict[str, Any]:
-    """The outputs of the first activation of each node, by its path without indexes; what is too large is named."""
+    """The outputs of the first activation of each node, by its path without indexes; what is too large is named.
+
+    So are nodes that were only skipped: no expression finds them under `nodes`.
+    """
     require(run_id)
     with db.transaction() as cursor:
         log = events_of(cursor, run_id)
     values = Values(fetch)
     found: dict[str, Any] = {}
     left_out: list[str] = []
+    skipped: dict[str, None] = {}
     left = MAX_OUTPUTS
     for event in log:
         key = {"MapStarted": "items", "SignalReceived": "payload"}.get(event.type, "output")
+        if event.type == "NodeSkipped" and event.node is not None:
+            skipped[paths.graph_key(event.node)] = None
         stored = get(event.data, key)
         if stored is None or event.node is None or event.node.endswith("]"):
             continue
@@ -341,7 +347,11 @@ def outputs(run_id: str) -> dict[str, Any]:
             left_out.append(name)
         else:
             found[name] = value
-    return {"outputs": found, "left_out": left_out}
+    return {
+        "outputs": found,
+        "left_out": left_out,
+        "skipped": [name for name in skipped if name not in found and name not in left_out],
+    }
 
 
 def collect(log: Iterable[Event]) -> Timeline:

@@ -15,6 +15,7 @@ from aob_web.api.answers import as_json
 from aob_web.api.bodies import Body, documented, parse
 from runs import queries
 from runs import services as runs
+from runs.models import TRY_LABEL
 from workflows import drafts
 from workflows.core import trying
 from workflows.core.errors import AobError
@@ -22,7 +23,6 @@ from workflows.core.language import callables
 from workflows.core.preview import preview
 
 router = Router()
-TRY_LABEL = "aob.try"
 
 
 class DraftBody(Body):

@@ -74,6 +74,7 @@ def runs(
     until: str | None = None,
     input_text: str | None = None,
     where: str | None = None,
+    tries: bool = True,
     limit: int = 50,
     cursor: str | None = None,
 ) -> HttpResponse:
@@ -82,6 +83,7 @@ def runs(
     `status` may name several, separated by commas; `label` is `name:value`. `since` and `until` are times of the start:
     `2h` for so long ago, a date, or a date-time (UTC where it has no offset). `input_text` stands in the inputs. `where`
     is a CEL expression over `inputs`, `output`, `error`, `status`, `duration` (seconds) and `workflow`.
+    With `tries=false` the runs by which the editor tried a node are left out.
 
     Filters that no index serves look at the newest runs within a budget. Then `complete` is false, `looked_at` says at
     how many, the page may have fewer runs than asked for or none, and `next` goes on.
@@ -102,6 +104,7 @@ def runs(
         where=where,
         labels=labels,
         parent=parent,
+        tries=tries,
     )
     return as_json(search.search(wanted, limit=limit, cursor=cursor))
 
@@ -193,7 +196,9 @@ def started(request: HttpRequest, run_id: str) -> HttpResponse:
 
 @router.get("/{run_id}/outputs", summary="What its nodes gave")
 def outputs(request: HttpRequest, run_id: str) -> HttpResponse:
-    """By node path without indexes: of a map's or loop's body the first activation, and `each#item` its item."""
+    """By node path without indexes: of a map's or loop's body the first activation, and `each#item` its item.
+
+    `skipped` are those that the run passed over."""
     require(request, "read")
     return as_json(timeline.outputs(run_id))
 

@@ -115,6 +115,20 @@ def test_figures_count_what_there_is() -> None:
     assert recent[name].success == 50 and recent["no such workflow"].success is None
 
 
+def test_tries_of_nodes_are_counted_nowhere_and_found_when_they_are_wanted() -> None:
+    for document in (FINE, FALSE, WAIT):
+        start(document, {"n": 1}, labels={"aob.try": "a"})
+    assert sum(overview.live_counts().values()) == 0
+    assert overview.newest_in(("failed", "waiting"), limit=5) == []
+    name = search.search(search.Filter())["items"][0]["workflow"]
+    assert overview.recent([name])[name].runs == []
+    now = overview.Throughput().intervals()
+    assert [sum(getattr(one, kind) or 0 for one in now) for kind in ("started", "failed", "live")] == [0, 0, 0]
+    run = start(WAIT)
+    assert found(tries=False) == found(tries=False, status="waiting") == [run] and len(found()) == 4
+    assert overview.newest_in(("waiting",), limit=1)[0]["id"] == run
+
+
 @pytest.mark.parametrize(
     "wanted",
     [

@@ -477,6 +477,80 @@ def test_what_cannot_be_read_is_kept_with_its_field_and_counted(page: Page, aob:
     expect(page.get_by_role("button", name="No problems")).to_be_visible()
 
 
+def test_a_try_that_waits_is_stopped_and_is_no_run_of_the_workflow(page: Page, aob: Installation) -> None:
+    name = begin(page)
+    Keys(page).add("delay")
+    write(page.locator('[data-pointer="/nodes/delay/config/for"] .cm-content'), "2h")
+    page.get_by_role("button", name="Try this node").click()
+    trying = page.locator(".trying")
+    expect(trying).to_contain_text("it waits for its time")
+    run = str(trying.get_by_role("link", name="Its run").get_attribute("href")).strip("/").split("/")[-1]
+    trying.get_by_role("button", name="Stop").click()
+    expect(trying).to_have_count(0)
+    assert aob.ended(run)["status"] == "cancelled"
+    listed = page.locator("#runs [data-row]")
+    page.goto(f"/runs/?workflow={name}")
+    expect(listed).to_have_count(0)
+    page.locator("summary").filter(has_text="More filters").click()
+    page.get_by_label("with tries of nodes").check()
+    page.get_by_role("button", name="Filter", exact=True).click()
+    expect(listed).to_have_count(1)
+    expect(listed).to_contain_text("try of delay")
+
+
+def test_why_a_try_failed_stays_with_its_node(page: Page, aob: Installation) -> None:
+    begin(page)
+    keys = Keys(page)
+    keys.add("transform")
+    write(page.locator('[data-pointer="/nodes/transform/config/output"] .cm-content'), "{{ 1 / 0 }}")
+    page.get_by_role("button", name="Try this node").click()
+    told = page.locator(".side .data").get_by_role("alert")
+    expect(told).to_contain_text("The try failed")
+    keys.leave()
+    keys.add("log")
+    expect(told).to_have_count(0)
+    page.locator('[data-node="transform"]').click()
+    expect(told).to_contain_text("The try failed")
+
+
+def test_expressions_are_shown_on_what_the_last_run_passed_over(page: Page, aob: Installation) -> None:
+    name = f"passed-{uuid.uuid4().hex[:8]}"
+    document = {
+        "name": name,
+        "nodes": {
+            "which": {"type": "switch", "config": {"cases": [{"name": "free", "when": "false"}]}},
+            "free": {"type": "transform", "config": {"output": {"sum": 0}}},
+            "paid": {"type": "transform", "config": {"output": {"rows": [5, 6]}}},
+            "bill": {"type": "transform", "config": {"output": "{{ has(nodes.free) ? 0 : nodes.paid.rows[0] }}"}},
+            "each": {
+                "type": "map",
+                "config": {"items": "nodes.paid.rows", "body": {"nodes": {"one": {"type": "log", "config": {}}}}},
+            },
+        },
+        "edges": {
+            "1": {"from": "which", "to": "free", "port": "free"},
+            "2": {"from": "which", "to": "paid", "port": "default"},
+            "3": {"from": "free", "to": "bill"},
+            "4": {"from": "paid", "to": "bill"},
+            "5": {"from": "paid", "to": "each"},
+        },
+    }
+    document["nodes"]["each"]["config"]["body"]["nodes"]["one"]["config"] = {"message": "{{ item + 1 }}"}
+    status, answer = aob.request("POST", "/api/v1/workflows", {"document": document})
+    assert status == 201, answer
+    status, run = aob.request("POST", "/api/v1/runs", {"workflow": name, "inputs": {}})
+    assert status == 201 and aob.ended(run["id"])["status"] == "completed"
+    page.goto(f"/workflows/{name}/edit/")
+    page.locator('[data-node="bill"]').click()
+    side = page.get_by_role("complementary", name="Details")
+    expect(side).to_contain_text("= 5")
+    expect(side).to_contain_text("The last run skipped free.")
+    page.locator('[data-node="free"]').click()
+    expect(side).to_contain_text("It was skipped in the last run")
+    page.locator('[data-node="each/one"]').click()
+    expect(side).to_contain_text("= 6")
+
+
 HOSTILE = '<img src=x onerror="window.broken=1"><script>window.broken=1</script>{{ 1/0 }}\u202e\u0000'.replace("\0", "")
 
 

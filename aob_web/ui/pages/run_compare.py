@@ -55,7 +55,7 @@ def compare(request: HttpRequest) -> HttpResponse:
 def _choice(request: HttpRequest, run_id: str) -> HttpResponse:
     """The runs that a run may be compared with: where it comes from, and those of its workflow before it."""
     view = run_or_404(run_id)
-    page = search.search(search.read_filter(workflow=view["workflow"]), limit=OFFERED + 1)
+    page = search.search(search.read_filter(workflow=view["workflow"], tries=False), limit=OFFERED + 1)
     others = [one for one in page["items"] if one["id"] != view["id"]][:OFFERED]
     origin = run_or_404(view["forked_from"]["run"]) if view["forked_from"] else None
     return render(request, "ui/run-compare-choice.html", {"run": view, "others": others, "origin": origin})

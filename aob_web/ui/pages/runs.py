@@ -14,13 +14,13 @@ from django.views.decorators.http import require_GET, require_POST
 
 from aob_web.accounts.models import SavedFilter
 from runs import bulk, search
-from runs.models import STATUSES
+from runs.models import STATUSES, TRY_LABEL
 from workflows.core.errors import AobError
 from workflows.models import Workflow
 
 PER_PAGE = 50
 RANGES = {"15m": "last 15 minutes", "1h": "last hour", "24h": "last 24 hours", "7d": "last 7 days", "30d": "last 30 days"}
-FIELDS = ("status", "workflow", "range", "since", "until", "input_text", "where")
+FIELDS = ("status", "workflow", "range", "since", "until", "input_text", "where", "tries")
 """What of an address is a filter; the rest is not kept with it."""
 
 NAMES_SHOWN = 500
@@ -45,7 +45,7 @@ def runs(request: HttpRequest) -> HttpResponse:
     query = _kept(request.GET)
     context = {
         "page": page,
-        "runs": page["items"],
+        "runs": [{**run, "tried": run["labels"].get(TRY_LABEL)} for run in page["items"]],
         "problems": problems,
         "problem": next((text for name, text in problems.items() if name not in FIELDS), ""),
         "chosen": request.GET.getlist("status") if len(request.GET.getlist("status")) != 1 else list(wanted.statuses),
@@ -54,7 +54,7 @@ def runs(request: HttpRequest) -> HttpResponse:
         "ranges": RANGES,
         "query": query,
         "is_filtered": bool(query),
-        "has_more_filters": any(request.GET.get(name) for name in ("where", "since", "until")),
+        "has_more_filters": any(request.GET.get(name) for name in ("where", "since", "until", "tries")),
         # What no index serves is looked for only when somebody asks.
         "is_live": wanted.is_exact() and not request.GET.get("cursor") and not problems,
         "cursor": request.GET.get("cursor", ""),
@@ -74,6 +74,7 @@ def _filter(values: QueryDict) -> search.Filter:
         until=values.get("until"),
         text=values.get("input_text"),
         where=values.get("where"),
+        tries=bool(values.get("tries")),
     )
 
 

@@ -115,7 +115,7 @@ def workflow(request: HttpRequest, name: str) -> HttpResponse:
         "moves": found.tag_moves.select_related("moved_by")[:10],
         "draft": Draft.objects.filter(name=name).select_related("updated_by").first(),
         "recent": overview.recent([name])[name],
-        "runs": search.search(search.Filter(workflow=name), limit=8)["items"],
+        "runs": search.search(search.Filter(workflow=name, tries=False), limit=8)["items"],
         "recent_many": overview.RECENT,
         **workflow_patches.section(found),
     }

@@ -3,7 +3,7 @@
 import { lazy, type ReactElement, Suspense, useEffect, useMemo, useRef, useState } from "react";
 
 import type { Json } from "../model/document";
-import { found, namedIn } from "../model/references";
+import { found, namedIn, rootsIn } from "../model/references";
 import type { Scope } from "../model/scope";
 import { api, ApiError } from "../shared/api";
 import type { CodeFieldProps } from "./CodeField";
@@ -43,7 +43,7 @@ export function Preview({ text, kind, scope }: { text: Json; kind: "template" | 
   const values = scope.values;
   const [shown, setShown] = useState<{ ok: boolean; text: string } | null>(null);
   const isNeeded = kind === "expression" ? String(text).trim() !== "" : JSON.stringify(text).includes("{{");
-  const missing = useMemo(() => withoutValue(text, kind, scope), [text, kind, scope]);
+  const { missing, skipped } = useMemo(() => withoutValue(text, kind, scope), [text, kind, scope]);
   useEffect(() => {
     if (!isNeeded || missing.length > 0) {
       setShown(null);
@@ -68,16 +68,25 @@ export function Preview({ text, kind, scope }: { text: Json; kind: "template" | 
   }
   if (!isNeeded || shown === null) return null;
   return (
-    <output className={`preview ${shown.ok ? "" : "bad"}`} title={shown.text}>
-      {shown.ok ? "= " : ""}
-      {shown.text.length > 300 ? `${shown.text.slice(0, 300)}…` : shown.text}
-    </output>
+    <>
+      <output className={`preview ${shown.ok ? "" : "bad"}`} title={shown.text}>
+        {shown.ok ? "= " : ""}
+        {shown.text.length > 300 ? `${shown.text.slice(0, 300)}…` : shown.text}
+      </output>
+      {skipped.length > 0 && <p className="hint">The last run skipped {skipped.join(", ")}.</p>}
+    </>
   );
 }
 
-/** Nodes that the text names, that are in scope, and of which no value is known yet. */
-function withoutValue(text: Json, kind: "template" | "expression", scope: Scope): string[] {
-  const named = kind === "expression" ? found(String(text)).map((one) => one.id) : [...namedIn(text)];
+/** What the text names and of which no value is known: what there will be one of, and nodes that the last run skipped.
+ *
+ * Of those a run finds nothing either, so the text is judged without them. */
+function withoutValue(text: Json, kind: "template" | "expression", scope: Scope): { missing: string[]; skipped: string[] } {
+  const named = [...new Set(kind === "expression" ? found(String(text)).map((one) => one.id) : namedIn(text))];
   const known = scope.values["nodes"] as Record<string, Json>;
-  return [...new Set(named)].filter((id) => scope.nodes.includes(id) && !Object.hasOwn(known, id));
+  const unknown = named.filter((id) => scope.nodes.includes(id) && !Object.hasOwn(known, id));
+  const roots = rootsIn(text, kind);
+  const lacking = (scope.lacking ?? []).filter((root) => roots.has(root));
+  const skipped = unknown.filter((id) => scope.skipped?.includes(id));
+  return { missing: [...unknown.filter((id) => !skipped.includes(id)), ...lacking], skipped };
 }

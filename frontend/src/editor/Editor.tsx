@@ -19,6 +19,7 @@ import { PeekPanel } from "./Peek";
 import { usePresence } from "./presence";
 import { ShortcutsDialog, useShortcuts } from "./shortcuts";
 import { type EditorState, type Panel, useDoc, useEditor } from "./store";
+import { leaveTrying } from "./trying";
 
 const Compare = lazy(() => import("./Compare"));
 const Proposing = lazy(() => import("./session").then(({ Proposing }) => ({ default: Proposing })));
@@ -49,7 +50,7 @@ function Loaded({ name, run: ofRun }: { name: string; run: string | null }): Rea
         return ofRun ?? api.lastRun(name).then((run) => run?.id ?? null);
       })
       .then(async (run) => {
-        if (run !== null) set({ run: await api.run(run), outputs: await api.outputs(run) });
+        if (run !== null) set({ run: await api.run(run), ...(await api.outputs(run)) });
       })
       .catch((failure: unknown) => {
         if (!(failure instanceof ApiError)) throw failure;
@@ -68,6 +69,10 @@ function Workbench({ name }: { name: string }): ReactElement {
   useAddress();
   useShortcuts();
   useChecking();
+  useEffect(() => {
+    addEventListener("pagehide", leaveTrying);
+    return () => removeEventListener("pagehide", leaveTrying);
+  }, []);
 
   const showNode = useCallback((node: string) => {
     actions.reveal(node);

@@ -12,9 +12,9 @@ import { Eye, Lock, Pin, Play, Trash2, TypeIcon } from "../shared/icons";
 import { align, distribute, duplicate, group, moveChosen, peek, remove } from "./actions";
 import { Code, Preview } from "./Code";
 import { Field, Folded, SchemaForm } from "./fields";
-import { splitEdge, UNREAD, useDoc, useEditor } from "./store";
+import { splitEdge, type Trying, UNREAD, useDoc, useEditor } from "./store";
 import { JsonTree } from "../shared/JsonTree";
-import { tryNode } from "./trying";
+import { stopTrying, tryNode } from "./trying";
 
 export function Inspector(): ReactElement {
   const selection = useEditor((state) => state.selection);
@@ -38,9 +38,10 @@ function useScope(name: string, withOutput = false): ReturnType<typeof scopeOf> 
   const run = useEditor((state) => state.run);
   const outputs = useEditor((state) => state.outputs);
   const pins = useEditor((state) => state.pins);
+  const skipped = useEditor((state) => state.skipped);
   return useMemo(
-    () => scopeOf(doc, name, { inputs: run?.inputs ?? null, outputs, pins }, withOutput),
-    [doc, name, run, outputs, pins, withOutput],
+    () => scopeOf(doc, name, { inputs: run?.inputs ?? null, outputs, pins, skipped }, withOutput),
+    [doc, name, run, outputs, pins, skipped, withOutput],
   );
 }
 
@@ -247,15 +248,13 @@ function Data({ name }: { name: string }): ReactElement {
   const { set } = useEditor.getState();
   const [text, setText] = useState<string | null>(null);
   const [error, setError] = useState<string | null>(null);
-  const [busy, setBusy] = useState<"node" | "until" | null>(null);
+  const trying = useEditor((state) => state.trying);
+  const failed = useEditor((state) => at(state.tried, name));
+  const wasSkipped = useEditor((state) => state.skipped.includes(name));
+  const busy = trying?.name === name ? trying.mode : null;
   const isPinned = Object.hasOwn(pins, name);
   const value: Json | undefined = isPinned ? pins[name] : at(outputs, name);
 
-  const attempt = async (mode: "node" | "until"): Promise<void> => {
-    setBusy(mode);
-    await tryNode(name, mode);
-    setBusy(null);
-  };
   const pin = (next: Json | undefined): void => {
     const { [name]: _, ...rest } = pins;
     set({ pins: next === undefined ? rest : { ...rest, [name]: next }, saving: "unsaved" });
@@ -267,10 +266,10 @@ function Data({ name }: { name: string }): ReactElement {
         Output {isPinned ? "(pinned)" : run !== null && value !== undefined ? "of the last run" : ""}
       </h3>
       <div className="actions">
-        <button type="button" disabled={busy !== null} onClick={() => void attempt("node")} title="Runs this node alone, on the data of the last run and of pins">
+        <button type="button" disabled={trying !== null} onClick={() => void tryNode(name, "node")} title="Runs this node alone, on the data of the last run and of pins">
           <Play size={14} aria-hidden="true" /> {busy === "node" ? "Trying …" : "Try this node"}
         </button>
-        <button type="button" disabled={busy !== null} onClick={() => void attempt("until")} title="Runs everything that leads here, and this">
+        <button type="button" disabled={trying !== null} onClick={() => void tryNode(name, "until")} title="Runs everything that leads here, and this">
           {busy === "until" ? "Running …" : "Run to here"}
         </button>
         {value !== undefined && (
@@ -282,6 +281,12 @@ function Data({ name }: { name: string }): ReactElement {
           {text === null ? "Edit and pin" : "Close"}
         </button>
       </div>
+      {trying !== null && <TryingNow trying={trying} isHere={busy !== null} />}
+      {failed !== undefined && busy === null && (
+        <p className="problem error" role="alert">
+          The try failed: <bdi>{failed.text}</bdi> {failed.run !== null && <a href={`/runs/${failed.run}/`} target="_blank" rel="noopener">Its run</a>}
+        </p>
+      )}
       {text !== null ? (
         <>
           <textarea aria-label="Pinned output as JSON" rows={8} value={text} onChange={(event) => setText(event.target.value)} />
@@ -302,11 +307,27 @@ function Data({ name }: { name: string }): ReactElement {
           </button>
         </>
       ) : value === undefined ? (
-        <p className="hint">Nothing yet. Try the node, or run the workflow once.</p>
+        <p className="hint">{wasSkipped ? "It was skipped in the last run, so there is none." : "Nothing yet. Try the node, or run the workflow once."}</p>
       ) : (
         <JsonTree value={value} />
       )}
     </section>
+  );
+}
+
+/** That a try goes on, what it waits for, and how it is ended. */
+function TryingNow({ trying, isHere }: { trying: Trying; isHere: boolean }): ReactElement {
+  return (
+    <p className="trying" role="status">
+      <span>
+        {isHere ? "The try goes on" : `A try of ${trying.name} goes on`}
+        {trying.waits !== "" && <>: it waits for <bdi>{trying.waits}</bdi></>}.{" "}
+        {trying.run !== null && <a href={`/runs/${trying.run}/`} target="_blank" rel="noopener">Its run</a>}
+      </span>
+      <button type="button" onClick={stopTrying}>
+        Stop
+      </button>
+    </p>
   );
 }
 

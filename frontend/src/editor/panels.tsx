@@ -137,6 +137,7 @@ export function SettingsPanel(): ReactElement {
   const isOfRun = useEditor((state) => state.session !== null);
   const set = (key: keyof WorkflowDoc, value: Json | undefined): void =>
     edit(`Change ${key}`, (now) => edits.setDocument(now, { [key]: value } as Partial<WorkflowDoc>), `document:${key}`);
+  const skipped = useEditor((state) => state.skipped);
   const scope = scopeOf(doc, "", { inputs: run?.inputs ?? null, outputs, pins });
   const ends = Object.fromEntries(Object.keys(doc.nodes).flatMap((id) => (at(outputs, id) === undefined ? [] : [[id, outputs[id]!]])));
   const own = problems.filter((one) => !/^\/(nodes|edges)\//.test(one.pointer));
@@ -154,7 +155,7 @@ export function SettingsPanel(): ReactElement {
           <Field name="inputs" schema={{ title: "Inputs", description: "A JSON Schema; the form that starts a run is made from it.", examples: [{ type: "object", properties: { url: { type: "string" } } }] }} value={doc.inputs} part="literal" scope={scope} pointer="/inputs" problems={own} onChange={(value) => set("inputs", value)} />
         </>
       )}
-      <Field name="output" schema={{ title: "Output", description: "What a run gives; without it the outputs of the last nodes." }} value={doc.output} scope={{ values: { ...scope.values, nodes: ends }, nodes: Object.keys(doc.nodes) }} pointer="/output" problems={own} onChange={(value) => set("output", value)} />
+      <Field name="output" schema={{ title: "Output", description: "What a run gives; without it the outputs of the last nodes." }} value={doc.output} scope={{ values: { ...scope.values, nodes: ends }, nodes: Object.keys(doc.nodes), skipped }} pointer="/output" problems={own} onChange={(value) => set("output", value)} />
       {!isOfRun && (
         <Field name="limits" schema={{ title: "Limits", description: "Time limit, agents, items.", examples: [{ timeout: "2h" }] }} part="literal" value={doc.limits as Json | undefined} scope={scope} pointer="/limits" problems={own} onChange={(value) => set("limits", value)} />
       )}

@@ -43,6 +43,13 @@ export interface Unread {
 /** The code of the problems that such texts are. */
 export const UNREAD = "unread";
 
+export interface Trying {
+  name: string;
+  mode: "node" | "until";
+  run: string | null;
+  waits: string;
+}
+
 export const NOTHING: Selection = { nodes: [], edges: [], notes: [] };
 
 export interface EditorState {
@@ -73,7 +80,13 @@ export interface EditorState {
   /** The last run of the workflow and what its nodes gave, for completion and previews. */
   run: RunView | null;
   outputs: Readonly<Record<string, Json>>;
+  /** The nodes that it passed over: expressions find nothing of them, as in the run. */
+  skipped: readonly string[];
   pins: Readonly<Record<string, Json>>;
+  /** The try that goes on; its run once there is one, and what that waits for. */
+  trying: Trying | null;
+  /** Why the last try of a node gave nothing. */
+  tried: Readonly<Record<string, { run: string | null; text: string }>>;
   message: { text: string; tone: "info" | "error" } | null;
   others: readonly { user: string; node: string | null }[];
 
@@ -113,7 +126,10 @@ export const useEditor = create<EditorState>((set) => ({
   saving: "saved",
   run: null,
   outputs: {},
+  skipped: [],
   pins: {},
+  trying: null,
+  tried: {},
   message: null,
   others: [],
 

@@ -65,6 +65,19 @@ export function renameInJson(
   );
 }
 
+/** The names with which an expression begins a chain: `inputs`, `item`, and functions. */
+function rootsOf(expression: string): string[] {
+  const tokens = [...expression.matchAll(TOKEN)].map((token) => token[0]).filter((token) => token.trim() !== "");
+  return tokens.filter((token, index) => PLAIN.test(token) && tokens[index - 1] !== ".");
+}
+
+/** The roots that an expression names, or the templates in a value. */
+export function rootsIn(value: Json, kind: "template" | "expression"): Set<string> {
+  if (kind === "expression") return new Set(rootsOf(String(value)));
+  const texts = typeof value === "string" ? [value] : value === null || typeof value !== "object" ? [] : Object.values(value);
+  return new Set(texts.flatMap((one) => (typeof one === "string" ? [...one.matchAll(TEMPLATE)].flatMap((match) => rootsOf(match[1] ?? "")) : [...rootsIn(one, kind)])));
+}
+
 /** Every node that a value names, by templates and by expressions. */
 export function namedIn(value: Json, expressionKeys: ReadonlySet<string> = new Set(), key = ""): Set<string> {
   const names = new Set<string>();

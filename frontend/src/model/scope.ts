@@ -7,12 +7,17 @@ export interface Scope {
   values: Record<string, Json>;
   /** Names that are in scope though no value is known. */
   nodes: string[];
+  /** Those of them that the last run passed over: they are in scope and not there, as in the run. */
+  skipped?: readonly string[];
+  /** Roots of which nothing is known, so that what names them cannot be judged. */
+  lacking?: readonly string[];
 }
 
 export interface Data {
   inputs: Json;
   outputs: Readonly<Record<string, Json>>;
   pins: Readonly<Record<string, Json>>;
+  skipped?: readonly string[];
 }
 
 /** The scope of a node's config; with `output` that of the conditions of its outgoing edges. */
@@ -24,6 +29,8 @@ export function scopeOf(doc: WorkflowDoc, name: string, data: Data, withOutput =
   };
   const known = record<Json>();
   const names: string[] = [];
+  const skipped: string[] = [];
+  const lacking: string[] = [];
   for (let depth = 0; depth <= path.length; depth++) {
     const here = path.slice(0, depth);
     const graph = graphAt(doc, here);
@@ -33,16 +40,34 @@ export function scopeOf(doc: WorkflowDoc, name: string, data: Data, withOutput =
       const full = joinPath(here, one);
       const value = at(data.pins, full) ?? at(data.outputs, full);
       if (value !== undefined) known[one] = value;
+      else if (data.skipped?.includes(full)) skipped.push(one);
     }
     if (depth < path.length) {
       const owner = nodeAt(doc, path.slice(0, depth + 1).join("/"));
-      if (owner?.type === "map") Object.assign(values, { item: at(data.outputs, `${path.slice(0, depth + 1).join("/")}#item`) ?? null, index: 0 });
+      if (owner?.type === "map") {
+        const item = itemOf(doc, path.slice(0, depth + 1).join("/"), owner.config?.["items"], data);
+        if (item === undefined && !lacking.includes("item")) lacking.push("item");
+        Object.assign(values, { item: item ?? null, index: 0 });
+      }
       if (owner?.type === "loop") Object.assign(values, { iteration: 0, last: null });
     }
   }
   values["nodes"] = known;
-  if (withOutput) values["output"] = at(data.pins, name) ?? at(data.outputs, name) ?? null;
-  return { values, nodes: names };
+  if (withOutput) {
+    const output = at(data.pins, name) ?? at(data.outputs, name);
+    if (output === undefined) lacking.push("output");
+    values["output"] = output ?? null;
+  }
+  return { values, nodes: names, skipped, lacking };
+}
+
+/** The first item of a map: of the last run, or of the list that its items name. */
+function itemOf(doc: WorkflowDoc, map: string, items: Json | undefined, data: Data): Json | undefined {
+  const seen = at(data.outputs, `${map}#item`);
+  if (seen !== undefined) return seen;
+  const chain = String(items ?? "").trim();
+  const list = Array.isArray(items) ? items : CHAIN.test(chain) ? resolve(chain, scopeOf(doc, map, data).values) : undefined;
+  return Array.isArray(list) ? list[0] : undefined;
 }
 
 /** Everything from which edges lead to a node. */
@@ -96,6 +121,7 @@ export interface Completion {
 }
 
 const PLAIN = /^[A-Za-z_]\w*$/;
+const CHAIN = /^[A-Za-z_]\w*(?:\.\w+|\["[^"]*"\]|\[\d+\])*$/;
 
 /** What may stand at the end of `before`, the expression up to the cursor, and where the word begins. */
 export function completionsAt(before: string, scope: Scope, callables: readonly Callable[]): { from: number; options: Completion[] } {

@@ -42,6 +42,8 @@ export interface RunView {
   created_at: string;
   ended_at: string | null;
   last_seq: number;
+  /** Of one run that goes on: what it waits for, in words. */
+  waiting_for?: { node: string | null; what: string }[];
 }
 
 export class ApiError extends Error {
@@ -112,11 +114,9 @@ export const api = {
   tags: (name: string) => call<{ items: { tag: string; version: string }[] }>("GET", `/workflows/${at(name)}/tags`),
   moveTag: (name: string, tag: string, version: string) =>
     call<unknown>("PUT", `/workflows/${at(name)}/tags/${at(tag)}`, { version }),
-  lastRun: (name: string) =>
-    call<{ items: RunView[] }>("GET", `/runs?workflow=${at(name)}&limit=20`).then(
-      // Tries are runs too; their data reaches the editor when they end.
-      (page) => page.items.find((run) => !Object.hasOwn(run.labels, "aob.try")) ?? null,
-    ),
+  /** The last run of a workflow. Tries are runs too; their data reaches the editor when they end. */
+  lastRun: (name: string) => call<{ items: RunView[] }>("GET", `/runs?workflow=${at(name)}&tries=false&limit=1`).then((page) => page.items[0] ?? null),
+  cancel: (id: string, reason: string) => call<unknown>("POST", `/runs/${at(id)}/cancel`, { reason }),
   run: (id: string) => call<RunView>("GET", `/runs/${id}`),
   /** The newest document of a run with its version. */
   runGraph: (id: string) => call<{ version: string; document: WorkflowDoc }>("GET", `/runs/${at(id)}/document`),
@@ -129,7 +129,8 @@ export const api = {
   /** The document of a run without a patch and with it; null where it fits none. */
   patched: (patch: string, run?: string) =>
     call<{ before: WorkflowDoc | null; after: WorkflowDoc | null }>("GET", `/patches/${at(patch)}/documents${run === undefined ? "" : `?run=${at(run)}`}`),
-  outputs: (id: string) => call<{ outputs: Record<string, Json> }>("GET", `/runs/${id}/outputs`).then((one) => one.outputs),
+  /** What the nodes of a run gave, and those that it passed over. */
+  outputs: (id: string) => call<{ outputs: Record<string, Json>; skipped: string[] }>("GET", `/runs/${id}/outputs`),
   start: (doc: WorkflowDoc | string, inputs: Json, labels: Record<string, string> = {}) =>
     call<RunView>("POST", "/runs", { workflow: doc, inputs, labels }),
   tryNode: (body: { document: WorkflowDoc; node: string; mode: "node" | "until"; inputs: Json; data: Record<string, Json> }) =>
