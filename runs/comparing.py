@@ -20,10 +20,14 @@ MAX_EVENTS = 100_000
 
 
 class Side(msgspec.Struct):
-    """What the activations of one node did in one run. `took` is in microseconds, of all of them together."""
+    """What the activations of one node did in one run. `took` is in microseconds, of all of them together.
+
+    `ran` of them did so in this run; the others were over in the run that it replays.
+    """
 
     states: dict[str, int] = {}
     took: int = 0
+    ran: int = 0
     attempts: int = 0
     error: str | None = None
     path: str = ""
@@ -108,7 +112,9 @@ def _sides(timeline: Timeline) -> dict[str, Side]:
         state = "cached" if one.cached else "retrying" if one.retrying else one.state
         side.states[state] = side.states.get(state, 0) + 1
         side.attempts += len(one.attempts)
-        side.took += (one.ended_at or timeline.last_at or one.started_at) - one.started_at
+        lasted = one.lasted(timeline.last_at or one.started_at)
+        side.ran += lasted is not None
+        side.took += lasted or 0
         if one.error is not None and side.error is None:
             side.error, side.path = str(one.error.get("message", "")), one.node
     return found

@@ -53,6 +53,8 @@ class Attempt(msgspec.Struct):
 class Activation(msgspec.Struct):
     """One node in one frame. `cached`: its result was taken from the log of the run that this one replays.
 
+    Copied events keep their times, which lie before the run that has them now: `since` is when that began.
+
     Of an agent: the step that goes on (`is_open`) or was the last one, tokens and cost (millionths of a dollar), what is
     reserved included, and the time that its steps took (microseconds).
     """
@@ -80,6 +82,11 @@ class Activation(msgspec.Struct):
     cost: int = 0
     took: int = 0
     reserved: tuple[int, int] = (0, 0)
+    since: int = 0
+
+    def lasted(self, now: int) -> int | None:
+        """How long in this run until its end or `now`, in microseconds; None for what was over before."""
+        return _lasted(self.since, self.started_at, self.ended_at, now)
 
     def as_dict(self) -> dict[str, Any]:
         """As the API shows it."""
@@ -116,6 +123,17 @@ class Frame(msgspec.Struct):
     ended_at: int | None = None
     error: dict[str, Any] | None = None
     output_seq: int | None = None
+    since: int = 0
+
+    def lasted(self, now: int) -> int | None:
+        """As that of an activation."""
+        return _lasted(self.since, self.started_at, self.ended_at, now)
+
+
+def _lasted(since: int, begin: int, end: int | None, now: int) -> int | None:
+    if end is not None and end < since:
+        return None
+    return max((now if end is None else end) - max(begin, since), 0)
 
 
 class Timeline:
@@ -180,14 +198,16 @@ class Timeline:
         around = paths.enclosing(path if path.endswith("]") else paths.split(path)[0])
         for frame in reversed(around[:-1]):
             if frame not in self.frames:
-                self.frames[frame] = Frame(frame, event.at)
+                self.frames[frame] = Frame(frame, event.at, since=self.started_at or 0)
                 self.within.setdefault(paths.owner(frame)[0], []).append(frame)
 
     def _begin(self, path: str, event: Event) -> Activation:
         frame, name = paths.split(path)
         graph = self._ir.graphs.get(paths.graph_key(frame)) if self._ir is not None else None
         node = graph.nodes.get(name) if graph is not None else None
-        one = self.activations[path] = Activation(path, node.type if node is not None else "", event.at)
+        one = self.activations[path] = Activation(
+            path, node.type if node is not None else "", event.at, since=self.started_at or 0
+        )
         self.within.setdefault(frame, []).append(path)
         return one
 

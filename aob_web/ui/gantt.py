@@ -224,13 +224,13 @@ class Drawing:
 
     def _row(self, one: Activation, depth: int, *, full: bool = False) -> Row:
         is_owner = bool(self.timeline.within.get(one.node)) and not full
-        state, took = self.state(one), self._took(one.started_at, one.ended_at)
+        state, lasted = self.state(one), took(one.lasted(self.now))
         name = one.node if full else paths.split(one.node)[1]
-        words = f"{one.node}, {state}, {took}"
+        words = ", ".join(filter(None, (one.node, state, lasted)))
         if len(one.attempts) > 1:
             words += f", {len(one.attempts)} attempts"
         return Row(
-            one.node, name, depth, state, "node", one.type, list(self._bars(one, state)), took, len(one.attempts),
+            one.node, name, depth, state, "node", one.type, list(self._bars(one, state)), lasted, len(one.attempts),
             one.progress, one.failed_items, self._toggle(one.node) if is_owner else "",
             is_owner and one.node in self.wanted.opened, one.child, words=words,
         )  # fmt: skip
@@ -239,12 +239,12 @@ class Drawing:
         owner, index = paths.owner(frame.path)
         held = self.timeline.activations.get(owner)
         noun = "iteration" if held is not None and held.type == "loop" else "item"
-        took = self._took(frame.started_at, frame.ended_at)
+        lasted = took(frame.lasted(self.now))
         bar = self._bar(frame.state, frame.started_at, frame.ended_at or self.now, frame.state)
         return Row(
-            frame.path, f"{noun} {index}", depth, frame.state, "frame", "", [bar] if bar else [], took,
+            frame.path, f"{noun} {index}", depth, frame.state, "frame", "", [bar] if bar else [], lasted,
             toggle=self._toggle(frame.path), is_open=frame.path in self.wanted.opened,
-            words=f"{noun} {index}, {frame.state}, {took}",
+            words=", ".join(filter(None, (f"{noun} {index}", frame.state, lasted))),
         )  # fmt: skip
 
     def _toggle(self, path: str) -> str:
@@ -282,7 +282,8 @@ class Drawing:
             yield from [bar] if bar else []
 
     def _bar(self, kind: str, begin: int, end: int, words: str) -> Bar | None:
-        """The part of a piece that lies on the axis."""
+        """The part of a piece that lies on the axis; what was copied from another run lies before its beginning."""
+        begin = max(begin, self.zero)
         span = self.end - self.begin
         x = ((begin - self.zero) / 1000 - self.begin) / span * 100
         to = ((end - self.zero) / 1000 - self.begin) / span * 100
@@ -290,10 +291,7 @@ class Drawing:
             return None
         x, to = max(x, 0.0), min(to, 100.0)
         width = max(to - x, SMALLEST)
-        return Bar(kind, f"{min(x, 100 - width):.3f}%", f"{width:.3f}%", f"{words}, {duration((end - begin) / 1000)}")
-
-    def _took(self, begin: int, end: int | None) -> str:
-        return took((end or self.now) - begin)
+        return Bar(kind, f"{min(x, 100 - width):.3f}%", f"{width:.3f}%", f"{words}, {took(end - begin)}")
 
     def _failures(self) -> list[dict[str, Any]]:
         """The nodes that failed first, each with the way to replay from it; owners of failed items are not named too."""
@@ -355,7 +353,7 @@ def duration(milliseconds: float, *, step: float | None = None) -> str:
     """`0.4 ms`, `12 ms`, `3.4 s`, `2 min 5 s`, `3 h 4 min`, `2 d 3 h`; `step` tells how exact a tick has to be."""
     if milliseconds < 0.0005:
         return "0"
-    if milliseconds < 1000:
+    if milliseconds < 999.5:
         return f"{milliseconds:.3g} ms"
     seconds = milliseconds / 1000
     if seconds < 60:
@@ -371,9 +369,11 @@ def duration(milliseconds: float, *, step: float | None = None) -> str:
     return f"{days} d {hours} h" if hours else f"{days} d"
 
 
-def took(microseconds: int) -> str:
-    """A duration that was measured; pure nodes of one decision have the same time."""
-    return duration(microseconds / 1000) if microseconds > 0 else "< 1 ms"
+def took(microseconds: int | None) -> str:
+    """A duration that was measured, as all pages say it; nothing for None."""
+    if microseconds is None:
+        return ""
+    return duration(microseconds / 1000) if microseconds >= 1000 else "< 1 ms"
 
 
 def _whole(text: str) -> int | None:

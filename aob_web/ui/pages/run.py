@@ -110,7 +110,7 @@ def _live(request: HttpRequest, run_id: str) -> dict[str, Any]:
         drawing = gantt.Drawing(found, wanted, leased, time.time_ns() // 1000)
         chart = drawing.chart()
         status = found.status if wanted.at is not None else view["status"]
-        took = gantt.took(round(drawing.whole * 1000))
+        took = gantt.took(drawing.now - drawing.zero)
         has_patches, version = found.has_patches, found.version
         agents = conversations.agents_of(found)
         used = budgets.used_by_run(run_id) if wanted.at is None else None
@@ -165,7 +165,7 @@ def _node(run_id: str, path: str, at: int | None) -> dict[str, Any] | None:
         "child": one.child,
         "ticket": one.ticket,
         "at": at,
-        "took": gantt.took(one.ended_at - one.started_at) if one.ended_at else "",
+        "took": gantt.took(one.lasted(one.ended_at)) if one.ended_at else "",
         "inputs": showing.shown(run_id, reading.reading(run_id, one.input_seq, reading.INPUT_KEYS)),
         "output": showing.shown(run_id, reading.reading(run_id, one.output_seq, (one.output_key,))),
         "error_text": showing.pretty(one.error) if one.error else "",

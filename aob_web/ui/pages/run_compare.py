@@ -98,7 +98,7 @@ def _side(side: comparing.Side | None) -> dict[str, Any] | None:
     return {
         "states": states,
         "single": states[0][0] if side.count == 1 else "",
-        "took": gantt.took(side.took),
+        "took": gantt.took(side.took) if side.ran else "",
         "attempts": side.attempts,
         "error": side.error,
         "path": side.path,

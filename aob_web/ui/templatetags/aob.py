@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,8 +11,11 @@ from django.templatetags.static import static
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from aob_web.ui import gantt
+
 register = template.Library()
 
+_DIRECTIONS = re.compile("[\u200e\u200f\u202a-\u202e\u2066-\u2069]")
 _UNITS = ((86_400, "d"), (3_600, "h"), (60, "min"))
 
 
@@ -58,23 +62,19 @@ def span(seconds: float | None) -> str:
     """Seconds in words."""
     if seconds is None:
         return "–"
-    seconds = max(0.0, seconds)
-    if seconds < 1:
-        return f"{seconds * 1000:.0f} ms"
-    if seconds < 60:
-        return f"{seconds:.1f} s"
-    whole = int(seconds)
-    for size, unit, smaller, name in ((86_400, "d", 3_600, "h"), (3_600, "h", 60, "min"), (60, "min", 1, "s")):
-        if whole >= size:
-            rest = whole % size // smaller
-            return f"{whole // size} {unit}" + (f" {rest} {name}" if rest else "")
-    return f"{whole} s"
+    return gantt.took(round(seconds * 1_000_000))
 
 
 @register.filter
 def words(name: str | None) -> str:
     """`timed_out` → `timed out`."""
     return (name or "").replace("_", " ")
+
+
+@register.filter
+def undirected(text: str | None) -> str:
+    """Without the marks that turn text around, where no element can end what they do: in the title of a window."""
+    return _DIRECTIONS.sub("", text or "")
 
 
 @register.filter

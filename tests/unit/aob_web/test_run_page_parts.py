@@ -9,6 +9,7 @@ from django.http import QueryDict
 
 from aob_web.ui import diff, gantt
 from aob_web.ui.pages import showing
+from aob_web.ui.templatetags import aob
 from runs.core.events import Event
 from runs.lines import brief, said
 from runs.logs import Wanted, lines_of
@@ -116,6 +117,40 @@ def test_results_of_the_replayed_run_are_cached() -> None:
     found.apply(Event(3, "NodeCompleted", 0, "old", {"output": 1}))
     found.apply(Event(4, "NodeCompleted", 0, "new", {"output": 1}))
     assert (found.activations["old"].cached, found.activations["new"].cached) == (True, False)
+
+
+def test_what_was_copied_lasts_as_long_as_it_did_in_this_run() -> None:
+    """Copied events keep the times of the run that is replayed, which lie before the beginning of this one."""
+    found = Timeline()
+    found.status, found.started_at, found.copied = "running", 360 * SECOND, 4
+    for seq, (kind, node, at, data) in enumerate(
+        [
+            ("NodeCompleted", "old", 1, {"output": 1}),
+            ("MapStarted", "each", 1, {"count": 2}),
+            ("NodeCompleted", "each[0]/a", 2, {"output": 1}),
+            ("ItemCompleted", "each[0]", 2, {"output": 1}),
+            ("NodeCompleted", "each[1]/a", 361, {"output": 1}),
+            ("ItemCompleted", "each[1]", 361, {"output": 1}),
+            ("NodeCompleted", "each", 361, {"output": []}),
+        ],
+        2,
+    ):
+        found.apply(Event(seq, kind, at * SECOND, node, data))
+    drawing = gantt.Drawing(found, gantt.Wanted.of(QueryDict("open=each")), {}, 361 * SECOND)
+    rows = drawing.chart().rows
+    assert [(row.name, row.state, row.took, len(row.bars)) for row in rows] == [
+        ("old", "cached", "", 0), ("each", "done", "1.0 s", 1),
+        ("item 0", "done", "", 0), ("item 1", "done", "< 1 ms", 1),
+    ]  # fmt: skip
+    assert [bar.words for bar in rows[1].bars] == ["done, 1.0 s"]
+
+
+@pytest.mark.parametrize(
+    ("microseconds", "words"),
+    [(0, "< 1 ms"), (400, "< 1 ms"), (1_000, "1 ms"), (12_300, "12.3 ms"), (999_900, "1.0 s"), (6e7, "1 min")],
+)
+def test_a_duration_is_said_in_one_way_on_all_pages(microseconds: int, words: str) -> None:
+    assert gantt.took(microseconds) == aob.span(microseconds / 1_000_000) == words
 
 
 def test_what_a_worker_has_begun_is_running() -> None:
