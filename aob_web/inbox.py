@@ -18,7 +18,7 @@ from channels.db import database_sync_to_async
 from django.db import Error as DatabaseError
 
 from aob_web.accounts.access import AccessError, Caller, person
-from aob_web.live import FORBIDDEN_ORIGIN, UNAUTHENTICATED, Guarded
+from aob_web.live import UNAUTHENTICATED, Guarded
 from approvals import inbox
 from runs import stream
 
@@ -58,7 +58,7 @@ class InboxConsumer(Guarded):
         try:
             caller = await self.caller()
         except AccessError as error:
-            await self.refuse(FORBIDDEN_ORIGIN if error.code == "origin" else UNAUTHENTICATED)
+            await self.turn_away(error)
             return
         await self.accept()
         self._task = asyncio.create_task(self._send_counts(caller))

@@ -10,13 +10,13 @@ from urllib.parse import parse_qs
 from channels.db import database_sync_to_async
 from channels.generic.websocket import AsyncWebsocketConsumer
 
-from aob_web.accounts.access import AccessError, Caller, bearer, origin_allowed
+from aob_web.accounts.access import AccessError, Caller, allowed, bearer, origin_allowed
 from aob_web.accounts.models import SCOPES
 from runs import previews, stream
 from runs.services import RunError
 
 UNAUTHENTICATED = 4401
-FORBIDDEN_ORIGIN = 4403
+FORBIDDEN = 4403
 REFUSED = {"run_unknown": 4404, "seq_invalid": 4400, "seq_ahead": 4409}
 ENDED = 1000
 FAILED = 1011
@@ -25,13 +25,22 @@ _log = logging.getLogger(__name__)
 
 
 class Guarded(AsyncWebsocketConsumer):  # type: ignore[misc]
-    """A consumer that knows who asks."""
+    """A consumer that knows who asks, and that they may read."""
 
     async def refuse(self, code: int) -> None:
         await self.accept()
         await self.close(code)
 
+    async def turn_away(self, error: AccessError) -> None:
+        await self.refuse(UNAUTHENTICATED if error.code == "unauthenticated" else FORBIDDEN)
+
     async def caller(self) -> Caller:
+        """Raises AccessError: `unauthenticated`, `origin`, or `forbidden` without the scope `read`."""
+        caller = await self._authenticated()
+        allowed(caller, "read")
+        return caller
+
+    async def _authenticated(self) -> Caller:
         headers = {name.decode("latin-1").lower(): text.decode("latin-1") for name, text in self.scope["headers"]}
         origin = headers.get("origin")
         caller: Caller | None = await database_sync_to_async(bearer)(headers.get("authorization"))
@@ -44,7 +53,8 @@ class Guarded(AsyncWebsocketConsumer):  # type: ignore[misc]
         user = self.scope.get("user")
         if user is None or not user.is_authenticated:
             raise AccessError("unauthenticated", "Sign in, or send an API token.")
-        return Caller(user, frozenset(SCOPES if user.is_superuser else ("read",)))
+        scopes = frozenset(SCOPES if user.is_superuser else ("read",))
+        return Caller(user, scopes, session=self.scope["session"].session_key)
 
 
 class RunConsumer(Guarded):
@@ -63,7 +73,7 @@ class RunConsumer(Guarded):
             query = parse_qs(self.scope["query_string"].decode("ascii", "replace"))
             after = await database_sync_to_async(stream.resume_at)(run_id, query.get("after", ["0"])[0])
         except AccessError as error:
-            await self.refuse(FORBIDDEN_ORIGIN if error.code == "origin" else UNAUTHENTICATED)
+            await self.turn_away(error)
             return
         except RunError as error:
             await self.refuse(REFUSED[error.code])

@@ -14,8 +14,10 @@ import time
 import uuid
 from typing import Any
 
-from aob_web.accounts.access import AccessError
-from aob_web.live import FORBIDDEN_ORIGIN, UNAUTHENTICATED, Guarded
+from channels.db import database_sync_to_async
+
+from aob_web.accounts.access import AccessError, Caller
+from aob_web.live import UNAUTHENTICATED, Guarded
 from workflows.core.strictjson import JsonError, decode
 
 BEAT_SECONDS = 10.0
@@ -33,7 +35,7 @@ class PresenceConsumer(Guarded):
         try:
             caller = await self.caller()
         except AccessError as error:
-            await self.refuse(FORBIDDEN_ORIGIN if error.code == "origin" else UNAUTHENTICATED)
+            await self.turn_away(error)
             return
         name = self.scope["url_route"]["kwargs"]["name"]
         # A group has a short name of few letters; a workflow's name may be longer.
@@ -45,7 +47,7 @@ class PresenceConsumer(Guarded):
         self._told: list[dict[str, Any]] | None = None
         await self.accept()
         await self.channel_layer.group_add(self._group, self.channel_name)
-        self._beat = asyncio.create_task(self._beats())
+        self._beat = asyncio.create_task(self._beats(caller))
 
     async def disconnect(self, code: int) -> None:
         if self._beat is not None:
@@ -78,13 +80,14 @@ class PresenceConsumer(Guarded):
         if self._others.pop(event["who"], None) is not None:
             await self._tell()
 
-    async def _beats(self) -> None:
-        while True:
+    async def _beats(self, caller: Caller) -> None:
+        while await database_sync_to_async(caller.still_valid)():
             await self._say("presence.here")
             await asyncio.sleep(BEAT_SECONDS)
             limit = time.monotonic() - GONE_SECONDS
             self._others = {who: one for who, one in self._others.items() if one[2] > limit}
             await self._tell()
+        await self.close(UNAUTHENTICATED)
 
     async def _say(self, kind: str) -> None:
         # Without Redis nobody sees the others; nothing else is lost.

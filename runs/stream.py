@@ -271,6 +271,10 @@ async def follow(
     checked = time.monotonic()
     try:
         while True:
+            if time.monotonic() - checked > RECHECK_SECONDS:
+                if not await permitted():
+                    return
+                checked = time.monotonic()
             behind = not feed.begun or after < feed.floor
             events = await _page(bells, run_id, after) if behind else feed.after(after)
             for event in events:
@@ -278,10 +282,6 @@ async def follow(
                 after = event.seq
                 if event.type in TERMINAL:
                     return
-            if time.monotonic() - checked > RECHECK_SECONDS:
-                if not await permitted():
-                    return
-                checked = time.monotonic()
             if not events:
                 if feed.ended and after >= feed.top:
                     return

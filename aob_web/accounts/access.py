@@ -6,12 +6,16 @@ import time
 from collections import OrderedDict
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from typing import Any
 
 from django.conf import settings
-from django.contrib.auth import get_user_model
+from django.contrib.auth import HASH_SESSION_KEY, SESSION_KEY, get_user_model
+from django.db.models import Q
 from django.http import HttpRequest
 from django.middleware.csrf import CsrfViewMiddleware
+from django.utils import timezone
+from django.utils.crypto import constant_time_compare
 
 from aob_web.accounts.models import SCOPES, ApiToken
 from approvals.people import Person
@@ -20,7 +24,7 @@ from workflows.core.errors import AobError
 
 VERDICT_SECONDS = 4.0
 MAX_VERDICTS = 10_000
-_verdicts: dict[tuple[Any, int | None], tuple[bool, float]] = {}
+_verdicts: dict[tuple[Any, int | None, str | None], tuple[bool, float]] = {}
 
 CLIENT_HEADER = "X-AOB-Client"
 """By which the front tells the web whom a request is from; it takes away what a client sends under that name."""
@@ -36,37 +40,52 @@ class AccessError(AobError):
 
 @dataclass(frozen=True)
 class Caller:
-    """An authenticated user with the scopes of this request."""
+    """An authenticated user with the scopes of this request, by a token or by the session of a browser."""
 
     user: Any
     scopes: frozenset[str]
     token: int | None = None
     token_name: str = ""
     door: Mapping[str, str] = field(default_factory=dict, compare=False)
+    session: str | None = None
 
     @property
     def name(self) -> str:
         return str(self.user.get_username())
 
     def still_valid(self) -> bool:
-        """False once the user or token is no longer good; for connections that stay open.
+        """False once the user, the token or the session is no longer good; for connections that stay open.
 
         Asked once for all of a caller's connections in a few seconds.
         """
-        known, until = _verdicts.get((self.user.pk, self.token), (False, 0.0))
+        key = (self.user.pk, self.token, self.session)
+        known, until = _verdicts.get(key, (False, 0.0))
         if time.monotonic() < until:
             return known
         verdict = self._is_valid()
         if len(_verdicts) > MAX_VERDICTS:
             _verdicts.clear()
-        _verdicts[self.user.pk, self.token] = (verdict, time.monotonic() + VERDICT_SECONDS)
+        _verdicts[key] = (verdict, time.monotonic() + VERDICT_SECONDS)
         return verdict
 
     def _is_valid(self) -> bool:
-        if self.token is not None and not ApiToken.objects.filter(pk=self.token, revoked_at=None).exists():
-            return False
+        if self.token is not None:
+            unexpired = Q(expires_at=None) | Q(expires_at__gt=timezone.now())
+            if not ApiToken.objects.filter(unexpired, pk=self.token, revoked_at=None).exists():
+                return False
         # The user of a session is a lazy object, whose type is not the model.
-        return bool(get_user_model().objects.filter(pk=self.user.pk, is_active=True).exists())
+        user = get_user_model().objects.filter(pk=self.user.pk, is_active=True).first()
+        return user is not None and (self.session is None or _is_session_of(user, self.session))
+
+
+def _is_session_of(user: Any, session: str) -> bool:
+    """Whether a session is there and still this user's: signing out ends it, another password changes its hash."""
+    kept = import_module(settings.SESSION_ENGINE).SessionStore(session).load()
+    if kept.get(SESSION_KEY) != str(user.pk):
+        return False
+    known = str(kept.get(HASH_SESSION_KEY, ""))
+    hashes = (user.get_session_auth_hash(), *user.get_session_auth_fallback_hash())
+    return any(constant_time_compare(known, one) for one in hashes)
 
 
 def bearer(header: str | None) -> Caller | None:
@@ -95,7 +114,7 @@ def caller_of(request: HttpRequest) -> Caller:
     if request.method not in SAFE_METHODS:
         check_csrf(request)
     scopes = SCOPES if request.user.is_superuser else ("read", "execute", "write")
-    return Caller(request.user, frozenset(scopes), door=door_of(request))
+    return Caller(request.user, frozenset(scopes), door=door_of(request), session=request.session.session_key)
 
 
 def door_of(request: HttpRequest, *, token: str = "") -> dict[str, str]:
