@@ -52,8 +52,8 @@ def answer(shown: dict[str, Any], verdict: str, *, by: Person, reason: str | Non
     if form not in (None, {}):
         raise TicketError("form_unexpected", "This ticket has no form.", "/form", "Leave it out.")
     if shown["run"] is not None:
-        patches.answer(shown["patch"], verdict, by=by.name, reason=reason or "", run_id=shown["run"])
+        patches.answer(shown["patch"], verdict, by=by.name, reason=reason or "", run_id=shown["run"], door=by.door)
         return
     model = get_user_model()
     user = model.objects.filter(**{model.USERNAME_FIELD: by.name}).first()
-    workflow_patches.answer(shown["patch"], verdict, by=by.name, reason=reason or "", user=user)
+    workflow_patches.answer(shown["patch"], verdict, by=by.name, reason=reason or "", user=user, door=by.door)

@@ -6,6 +6,7 @@ it began with; when the tag moves on, later runs begin with what it names then.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -73,7 +74,9 @@ def outcomes(workflow: str, tag: str) -> dict[str, Any]:
     return _told(found)
 
 
-def end(workflow: str, tag: str, *, keep: bool, by: str, user: Any = None) -> dict[str, Any]:
+def end(
+    workflow: str, tag: str, *, keep: bool, by: str, user: Any = None, door: Mapping[str, str] | None = None
+) -> dict[str, Any]:
     """Ends an experiment: the tag gets the version, or what its patch makes of the tag now; or neither.
 
     Raises WorkflowError, RunError, PatchRefused, PatchConflict.
@@ -88,7 +91,7 @@ def end(workflow: str, tag: str, *, keep: bool, by: str, user: Any = None) -> di
             verdict, reason = (
                 ("approve", "The experiment was kept.") if keep else ("reject", "The experiment was dropped.")
             )
-            workflow_patches.answer(str(found.patch), verdict, by=by, reason=reason, user=user, or_tried=True)
+            workflow_patches.answer(str(found.patch), verdict, by=by, reason=reason, user=user, or_tried=True, door=door)
         elif keep and head != found.version:
             if found.patch is not None:
                 workflow_patches.require_applied(str(found.patch))

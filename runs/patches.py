@@ -101,8 +101,16 @@ def checked(proposal: Proposal) -> Proposal:
     return msgspec.structs.replace(proposal, operations=patches.normalized(proposal.operations))
 
 
-def answer(patch_id: str, verdict: str, *, by: str, reason: str = "", run_id: str | None = None) -> dict[str, Any]:
-    """Approves or rejects a patch that waits for review, and its ticket with it.
+def answer(
+    patch_id: str,
+    verdict: str,
+    *,
+    by: str,
+    reason: str = "",
+    run_id: str | None = None,
+    door: Mapping[str, str] | None = None,
+) -> dict[str, Any]:
+    """Approves or rejects a patch that waits for review, and its ticket with it. `door` says where that came from.
 
     Raises RunError, PatchRefused, PatchConflict.
     """
@@ -111,7 +119,9 @@ def answer(patch_id: str, verdict: str, *, by: str, reason: str = "", run_id: st
     author = Author(**found["by"])
     if verdict == "approve":
         require_other(author, by)
-    decided = {"decided_by": by, "decision": reason[:MAX_REASON]}
+    decided: dict[str, Any] = {"decided_by": by, "decision": reason[:MAX_REASON]}
+    if door:
+        decided["from"] = dict(door)
     if verdict == "reject":
         with hold(run_id) as held:
             _require_pending(run_id, patch_id, held)

@@ -7,6 +7,7 @@ patches of the same time are rebased on each other, or conflict.
 from __future__ import annotations
 
 import uuid
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -58,18 +59,26 @@ def propose(workflow: str, tag: str, proposal: Proposal, *, user: Any = None) ->
 
 
 def answer(
-    patch_id: str, verdict: str, *, by: str, reason: str = "", user: Any = None, or_tried: bool = False
+    patch_id: str,
+    verdict: str,
+    *,
+    by: str,
+    reason: str = "",
+    user: Any = None,
+    or_tried: bool = False,
+    door: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Approves or rejects a patch that waits for review and its ticket, or with `or_tried` one that is only tried.
 
-    With a rejection ends the experiment that tries it.
+    With a rejection ends the experiment that tries it. `door` says where the answer came from.
+
     Raises RunError, PatchRefused, PatchConflict.
     """
     patch = _find(patch_id)
     if verdict == "approve":
         require_other(_author(patch), by)
     at = timezone.now()
-    decided = {"decided_by": by, "decision": reason[:MAX_REASON], "decided_at": at}
+    decided = {"decided_by": by, "decision": reason[:MAX_REASON], "decided_at": at, "decided_from": dict(door or {})}
     statuses = ("pending_review", "shadow") if or_tried else ("pending_review",)
     if verdict == "reject":
         with transaction.atomic():

@@ -121,6 +121,7 @@ class WorkflowPatch(models.Model):
     decided_by = models.TextField(blank=True)
     decided_at = models.DateTimeField(null=True)
     decision = models.TextField(blank=True)
+    decided_from = models.JSONField(null=True, help_text="The door that the decision came by; null in older ones.")
 
     class Meta:
         db_table = "workflow_patch"

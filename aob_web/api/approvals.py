@@ -69,7 +69,8 @@ def tickets(
 def audit_export(
     request: HttpRequest, format: str = "jsonl", since: str | None = None, until: str | None = None
 ) -> StreamingHttpResponse:
-    """Every answer, delegation, escalation and decision of the tickets that were closed in that time, the oldest first.
+    """Every answer, delegation, escalation, comment and decision of the tickets that were closed in that time, the oldest
+    first, those of patches with them.
 
     `format` is `csv` or `jsonl`; `since` and `until` are instants, or durations before now. Needs the scope `admin`.
     """

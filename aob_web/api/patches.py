@@ -11,7 +11,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Router
 from pydantic import Field
 
-from aob_web.accounts.access import Caller, require
+from aob_web.accounts.access import Caller, allowed, require
 from aob_web.api import starts
 from aob_web.api.answers import as_json
 from aob_web.api.bodies import Body, documented, parse
@@ -111,13 +111,17 @@ def documents(request: HttpRequest, patch_id: str, run: str | None = None) -> Ht
 
 @router.post("/{patch_id}/decide", openapi_extra=documented(AnswerBody), summary="Answer a patch that waits for review")
 def decide(request: HttpRequest, patch_id: str) -> HttpResponse:
+    """Needs the scopes `write` and `execute`, as its ticket does."""
     caller = require(request, "write")
+    allowed(caller, "execute")
     body = parse(request, AnswerBody)
     if workflow_patches.is_known(patch_id):
         return as_json(
-            workflow_patches.answer(patch_id, body.answer, by=caller.name, reason=body.reason, user=caller.user)
+            workflow_patches.answer(
+                patch_id, body.answer, by=caller.name, reason=body.reason, user=caller.user, door=caller.door
+            )
         )
-    return as_json(patches.answer(patch_id, body.answer, by=caller.name, reason=body.reason))
+    return as_json(patches.answer(patch_id, body.answer, by=caller.name, reason=body.reason, door=caller.door))
 
 
 @router.post("/{patch_id}/revert", openapi_extra=documented(RevertBody, required=False), summary="Undo a patch")

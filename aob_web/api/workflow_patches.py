@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from ninja import Router
 from pydantic import Field
 
-from aob_web.accounts.access import require
+from aob_web.accounts.access import allowed, require
 from aob_web.api.answers import as_json
 from aob_web.api.bodies import Body, documented, parse
 from aob_web.api.patches import PatchBody, proposal_of
@@ -84,6 +84,10 @@ def outcomes(request: HttpRequest, name: str, tag: str) -> HttpResponse:
 
 @router.delete("/{name}/tags/{tag}/experiment", summary="End an experiment")
 def end(request: HttpRequest, name: str, tag: str, keep: bool = False) -> HttpResponse:
-    """With `keep` the tag moves to the variant, or its patch is applied; without, the patch is rejected."""
+    """With `keep` the tag moves to the variant, or its patch is applied; without, the patch is rejected.
+
+    As it may decide a patch, it needs the scopes `write` and `execute`.
+    """
     caller = require(request, "write")
-    return as_json(experiments.end(name, tag, keep=keep, by=caller.name, user=caller.user))
+    allowed(caller, "execute")
+    return as_json(experiments.end(name, tag, keep=keep, by=caller.name, user=caller.user, door=caller.door))

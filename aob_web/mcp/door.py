@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+from dataclasses import replace
 from typing import Any
 
 from asgiref.sync import ThreadSensitiveContext
@@ -16,7 +17,7 @@ from channels.db import database_sync_to_async
 from django.conf import settings
 from django.http.request import split_domain_port, validate_host
 
-from aob_web.accounts.access import AccessError, Caller, bearer, origin_allowed
+from aob_web.accounts.access import CLIENT_HEADER, AccessError, Caller, bearer, origin_allowed
 from aob_web.accounts.models import SCOPES
 from aob_web.api import problems
 from aob_web.front.starts import MAX_DRAINED, Receive, Scope, Send, drain, refuse
@@ -62,7 +63,15 @@ async def _caller(scope: Scope) -> Caller:
         raise AccessError("unauthenticated", "Send an API token.", hint="Authorization: Bearer aob_…, see /account/.")
     if caller.scopes.isdisjoint(SCOPES):
         raise AccessError("forbidden", f"This needs one of the scopes {', '.join(SCOPES)}.", hint="Use another token.")
-    return caller
+    return replace(caller, door=_door(scope, caller))
+
+
+def _door(scope: Scope, caller: Caller) -> dict[str, str]:
+    """Where a call comes from, as an audit says it (see `access.door_of`)."""
+    peer = str((scope.get("client") or ("",))[0] or "")
+    address = peer or (_header(scope, CLIENT_HEADER.lower().encode()) or "")[:64]
+    found = {"door": "mcp", "address": address, "token": caller.token_name}
+    return {name: part for name, part in found.items() if part}
 
 
 def _header(scope: Scope, name: bytes) -> str | None:

@@ -13,6 +13,7 @@ from django.shortcuts import redirect, render
 from django.urls import reverse
 from django.views.decorators.http import require_GET, require_POST
 
+from aob_web.accounts.access import door_of
 from aob_web.ui import patched
 from aob_web.ui.pages import run_compare, showing
 from aob_web.ui.pages.run import run_or_404
@@ -89,7 +90,8 @@ def _reject(request: HttpRequest, run_id: str, patch_id: str) -> tuple[str, str]
 
 
 def _answer(request: HttpRequest, run_id: str, patch_id: str, verdict: str) -> None:
-    patches.answer(patch_id, verdict, by=request.user.get_username(), reason=_reason(request), run_id=run_id)
+    by, door = request.user.get_username(), door_of(request)
+    patches.answer(patch_id, verdict, by=by, reason=_reason(request), run_id=run_id, door=door)
 
 
 def _undo(request: HttpRequest, run_id: str, patch_id: str) -> tuple[str, str]:

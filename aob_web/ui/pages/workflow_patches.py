@@ -12,6 +12,7 @@ from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import redirect, render
 from django.views.decorators.http import require_GET, require_POST
 
+from aob_web.accounts.access import door_of
 from runs import experiments, workflow_patches
 from runs.patches import MAX_REASON
 from workflows.core.errors import AobError
@@ -135,7 +136,7 @@ def experiment(request: HttpRequest, name: str) -> HttpResponse:
     ends = request.POST.get("end")
     try:
         if ends in ("keep", "drop"):
-            told = experiments.end(name, tag, keep=ends == "keep", by=by, user=request.user)
+            told = experiments.end(name, tag, keep=ends == "keep", by=by, user=request.user, door=door_of(request))
             messages.success(request, f"The experiment has ended: {told['status']}.")
         else:
             kind, _, wanted = request.POST.get("variant", "").partition(" ")
@@ -157,7 +158,9 @@ def experiment(request: HttpRequest, name: str) -> HttpResponse:
 def _answer(verdict: str) -> Callable[[HttpRequest, str], dict[str, Any]]:
     def answer(request: HttpRequest, patch_id: str) -> dict[str, Any]:
         by = request.user.get_username()
-        return workflow_patches.answer(patch_id, verdict, by=by, reason=_reason(request), user=request.user)
+        return workflow_patches.answer(
+            patch_id, verdict, by=by, reason=_reason(request), user=request.user, door=door_of(request)
+        )
 
     return answer
 
