@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,6 +36,13 @@ _THREAD = (
     "SELECT seq, type, at, node, data FROM run_event WHERE run_id = %s AND seq > %s AND node = %s AND type = ANY(%s)"
     " AND data->>'ticket' = %s ORDER BY seq"
 )
+# By the primary keys of run and log, one ticket at a time.
+_CONTEXTS = (
+    "SELECT t.id::text, asked.data, run.version, coalesce((SELECT max(seq) FROM run_event e WHERE e.run_id = t.run_id"
+    " AND e.seq > t.seq AND e.node = t.node AND e.type = 'TicketEscalated' AND e.data->>'ticket' = t.id::text), t.seq)"
+    " FROM ticket t JOIN run ON run.id = t.run_id JOIN run_event asked ON asked.run_id = t.run_id AND asked.seq = t.seq"
+    " WHERE t.id = ANY(%s::uuid[]) AND t.kind <> 'patch'"
+)
 
 
 @dataclass(frozen=True)
@@ -64,10 +72,22 @@ class Found:
     def context(self) -> str:
         """A name for everything that the ticket shows to whoever decides it: question, form, graph, whom it asks."""
         asks = [self.asked.seq, *(event.seq for event in self.said if event.type == "TicketEscalated")]
-        parts = {key: get(self.asked.data, key) for key in ("body", "values", "form")}
-        shown = {"title": self.asked.data["title"], **parts, "version": self.version, "asked": asks[-1]}
-        # Without its prefix: it names no blob, and what looks like a blob's name in an event is kept as one.
-        return value_hash(shown).removeprefix("sha256:")
+        return _context(self.asked.data, self.version, asks[-1])
+
+
+def _context(asked: dict[str, Any], version: str, step: int) -> str:
+    """`step` is the seq of the event that asked those who are asked now."""
+    parts = {key: get(asked, key) for key in ("body", "values", "form")}
+    shown = {"title": asked["title"], **parts, "version": version, "asked": step}
+    # Without its prefix: it names no blob, and what looks like a blob's name in an event is kept as one.
+    return value_hash(shown).removeprefix("sha256:")
+
+
+def contexts(ticket_ids: Sequence[str]) -> dict[str, str]:
+    """The contexts of some tickets that nodes ask, as `Found` has them."""
+    with db.transaction() as cursor:
+        rows = cursor.execute(_CONTEXTS, [list(ticket_ids)]).fetchall()
+    return {ticket: _context(asked, version, step) for ticket, asked, version, step in rows}
 
 
 def row(ticket_id: str) -> dict[str, Any]:

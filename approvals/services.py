@@ -6,7 +6,7 @@ of two people at one instant the run's log has one, and the other is told who wa
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from approvals import reviewing
@@ -87,7 +87,8 @@ def decide(
 ) -> dict[str, Any]:
     """Approves or rejects a ticket; gives it as it is then. It counts once this returns.
 
-    The form goes with an approval. `seen` is the `context` that whoever decides looked at; another one is refused.
+    The form goes with an approval. `seen` is the `context` that whoever decides looked at; another one is refused, and
+    none is recorded where nobody says what they saw.
     Raises TicketError (unknown, not entitled, decided, another context), FormInvalid, LimitExceeded.
     """
     if not by.may_decide:
@@ -114,7 +115,7 @@ def decide(
             "groups": groups_in(by, [*shown["assignees"], *asked.data.get("veto", ())]),
             "reason": reason,
             "form": _checked_form(form, asked, answer),
-            "context": found.context,
+            "context": seen,
             "on": found.version,
             "from": dict(by.door),
         }
@@ -147,8 +148,18 @@ def _check_seen(seen: str | None, context: str) -> None:
         )
 
 
-def decide_many(ticket_ids: Sequence[str], answer: str, *, by: Person, reason: str | None = None) -> list[dict[str, Any]]:
-    """Decides each of several tickets that allow it (`bulk`), and says of each what came of it. Raises LimitExceeded."""
+def decide_many(
+    ticket_ids: Sequence[str],
+    answer: str,
+    *,
+    by: Person,
+    reason: str | None = None,
+    seen: Mapping[str, str] | None = None,
+) -> list[dict[str, Any]]:
+    """Decides each of several tickets that allow it (`bulk`), and says of each what came of it.
+
+    `seen` has the contexts that were looked at, by ticket. Raises LimitExceeded.
+    """
     wanted = list(dict.fromkeys(ticket_ids))
     if len(wanted) > MAX_MANY:
         raise LimitExceeded(
@@ -157,7 +168,7 @@ def decide_many(ticket_ids: Sequence[str], answer: str, *, by: Person, reason: s
     outcomes: list[dict[str, Any]] = []
     for one in wanted:
         try:
-            found = decide(one, answer, by=by, reason=reason, only_bulk=True)
+            found = decide(one, answer, by=by, reason=reason, seen=(seen or {}).get(one), only_bulk=True)
         except AobError as error:
             outcomes.append({"ticket": one, "done": False, "error": error.as_dict()})
         else:

@@ -22,6 +22,7 @@ from approvals.errors import TicketError
 from approvals.messages import plain_title
 from approvals.models import TicketLink, TicketPost, TicketWebhook
 from approvals.people import Person
+from approvals.rights import closed
 from approvals.sealed import seal, unseal
 from runs import db
 from workflows.core.chat import Notice, payload
@@ -117,9 +118,13 @@ def turn(post: Post) -> bool:
 
 
 def _send(webhook: TicketWebhook, ticket_id: str, seq: int, kind: str, post: Post) -> str | None:
-    """Why it was not taken, or None."""
+    """Why it was not taken, or None. Raises TicketError for what is void by now."""
     kept = unseal(webhook.sealed)
     ticket = services.ticket(ticket_id, Person("", frozenset(), False))
+    # People who read a channel would be asked in vain. Programs hear of every event, and how the ticket stands.
+    over = closed(ticket)
+    if over is not None and kind != "decided" and webhook.shape != "webhook":
+        raise over
     body = _body(webhook, ticket, seq, kind)
     data = json.dumps(body, ensure_ascii=False)
     now = datetime.now(UTC)
@@ -140,7 +145,7 @@ def _body(webhook: TicketWebhook, ticket: dict[str, Any], seq: int, kind: str) -
         return payload(webhook.shape, _notice(ticket, kind, text, url))
     names = (
         "ticket", "run", "node", "workflow", "title", "status", "assignees", "priority", "created_at", "due_at",
-        "decided_at", "decided_by", "reason",
+        "decided_at", "decided_by", "reason", "context",
     )  # fmt: skip
     data = {**{name: ticket[name] for name in names}, "seq": seq, "body": text[:MAX_BODY], "url": url}
     if webhook.decides_as is not None and ticket["status"] == "open":

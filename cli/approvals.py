@@ -6,7 +6,7 @@ import json
 import sys
 
 from cli.connection import JSON, Connection, query, quote
-from cli.exits import DONE
+from cli.exits import DONE, Refused
 from cli.printing import clean, colour, document, local_time, pretty, table
 
 TYPE_CHECKING = False
@@ -148,6 +148,8 @@ def audit(connection: Connection, options: Any) -> int:
 def decide(connection: Connection, options: Any) -> int:
     """`aob approve`."""
     body: dict[str, Any] = {"answer": options.answer}
+    if (seen := _context(connection, options.ticket)) is not None:
+        body["seen"] = seen
     if options.reason:
         body["reason"] = options.reason
     if options.fields:
@@ -161,6 +163,16 @@ def decide(connection: Connection, options: Any) -> int:
     else:
         print(f"{clean(found['ticket'])}: {_standing(found)}")
     return DONE
+
+
+def _context(connection: Connection, ticket: str) -> Any:
+    """What the ticket shows now; None for a token that may decide and not read."""
+    try:
+        return connection.get(f"/approvals/{quote(ticket)}").get("context")
+    except Refused as error:
+        if error.problem.get("code") != "forbidden":
+            raise
+        return None
 
 
 def _standing(found: dict[str, Any]) -> str:

@@ -97,7 +97,8 @@ def decide_many(request: HttpRequest) -> HttpResponse:
     """Of tickets that allow it (`bulk`), 100 at most: each is decided on its own, and `items` says what came of each."""
     caller = require(request, "execute")
     body = parse(request, DecideManyBody)
-    return as_json({"items": services.decide_many(body.tickets, body.answer, by=person(caller), reason=body.reason)})
+    items = services.decide_many(body.tickets, body.answer, by=person(caller), reason=body.reason, seen=body.seen)
+    return as_json({"items": items})
 
 
 @router.post(
@@ -120,7 +121,7 @@ def callback(request: HttpRequest, token: str) -> HttpResponse:
         raise
     body = parse(request, CallbackBody)
     said = f"{body.reason or ''} (by {body.by}, through a webhook)".strip() if body.by else body.reason
-    return as_json(links.decide(link, body.answer, reason=said, form=body.form))
+    return as_json(links.decide(link, body.answer, reason=said, form=body.form, seen=body.seen))
 
 
 @router.get("/{ticket}", summary="One ticket")

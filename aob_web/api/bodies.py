@@ -46,6 +46,9 @@ class DecideManyBody(Body):
     tickets: list[str] = Field(min_length=1)
     answer: Literal["approve", "reject"]
     reason: str | None = None
+    seen: dict[str, str] | None = Field(
+        default=None, description="By ticket, the `context` that you looked at; those of the tickets that have none pass."
+    )
 
 
 class DelegateBody(Body):

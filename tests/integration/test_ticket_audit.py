@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -16,14 +17,16 @@ from django.test import Client
 
 from aob_web.accounts.models import ApiToken
 from aob_web.mcp.door import _caller
-from approvals import audit, parts, services
+from approvals import audit, parts, reading, services
 from approvals.people import Person
 from runs import experiments, patches, workflow_patches
+from runs.models import Ticket
 from runs.services import cancel
 from runs.verify import verify
 from tests.integration.test_patch_tickets import BOB, begun, proposed, published
 from tests.integration.test_ticket_mails import asked, user
 from tests.support.system import engine
+from tests.support.waiting import eventually
 
 
 @pytest.fixture(autouse=True)
@@ -133,3 +136,50 @@ def test_comments_and_forms_stand_in_the_audit_however_it_is_paged(most: int, mo
     assert (said[0]["text"], said[0]["by"]) == ("Is this\nright?", "bob")
     assert json.loads(said[1]["form"]) == {"percent": 5, "note": "x" * 20_000}
     assert [one["what"] for one in lines(cancelled)] == ["cancelled"]
+
+
+def test_a_context_that_nobody_said_to_have_seen_is_not_recorded() -> None:
+    with engine():
+        blind, looked, other = (str(asked(bulk=True).pk) for _ in range(3))
+        headers = token("read", "execute")
+        seen = {one: send(f"/approvals/{one}", None, headers, "GET")[1]["context"] for one in (looked, other)}
+        assert reading.contexts([blind, looked, other]).items() >= seen.items()
+        assert send(f"/approvals/{blind}/decide", {"answer": "approve"}, headers)[0] == 200
+        wanted = {
+            "tickets": [looked, other],
+            "answer": "approve",
+            "seen": {looked: seen[looked], other: "something else"},
+        }
+        first, second = send("/approvals/decide-many", wanted, headers)[1]["items"]
+        assert (first["done"], second["error"]["code"]) == (True, "context_changed")
+        del wanted["seen"]
+        assert send("/approvals/decide-many", wanted, headers)[1]["items"][1]["done"]
+    for ticket, context in ((blind, None), (looked, seen[looked]), (other, None)):
+        [answered] = [one for one in lines(ticket) if one["what"] == "answered"]
+        assert answered["context"] == context and answered["version"] is not None
+
+
+def test_what_an_escalation_or_a_patch_changes_has_another_context_in_lists_too() -> None:
+    user("anna")
+    with engine():
+        ticket = asked(assignees=["user:anna"], timeout="2s", on_timeout="escalate", escalate_to=["user:anna"])
+        name = str(ticket.pk)
+        before = reading.contexts([name])[name]
+        assert before == reading.find(name).context
+        eventually(lambda: reading.find(name).context != before, seconds=20)
+    assert reading.contexts([name])[name] == reading.find(name).context
+
+
+def test_chosen_tickets_of_the_inbox_are_decided_on_what_their_rows_showed() -> None:
+    client = Client()
+    client.force_login(user("anna"))
+    with engine():
+        ticket = str(asked(bulk=True).pk)
+        page = client.get("/approvals/").content.decode()
+        shown = re.search(rf'name="(seen\.{ticket})" value="(\w+)"', page)
+        assert shown is not None
+        client.post("/approvals/bulk/", {"ticket": ticket, "answer": "approve", shown[1]: "something else"})
+        assert Ticket.objects.get(pk=ticket).status == "open"
+        client.post("/approvals/bulk/", {"ticket": ticket, "answer": "approve", shown[1]: shown[2]})
+    [answered] = [one for one in lines(ticket) if one["what"] == "answered"]
+    assert answered["context"] == shown[2]

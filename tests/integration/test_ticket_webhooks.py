@@ -128,6 +128,19 @@ def test_a_channel_gets_its_shape(server: HttpServer, shape: str) -> None:
     assert "callback" not in told and TicketLink.objects.count() == 0
 
 
+@pytest.mark.parametrize(("shape", "told"), [("slack", 1), ("teams", 1), ("discord", 1), ("webhook", 2)])
+def test_a_channel_is_not_asked_for_what_is_decided_already(server: HttpServer, shape: str, told: int) -> None:
+    webhook(server, shape=shape)
+    with engine():
+        ticket = asked()
+        decide(str(ticket.pk), "approve", by=person(user("anna"), may_decide=True))
+    tell()
+    assert len(server.requests) == told and "Please decide" not in json.dumps(body(server.requests[0]))
+    opened = TicketPost.objects.get(kind="opened")
+    assert opened.state == ("done" if shape == "webhook" else "void"), "programs hear of every event"
+    assert TicketPost.objects.get(kind="decided").state == "done"
+
+
 def test_what_is_not_taken_within_a_day_is_given_up_and_holds_up_nothing(server: HttpServer) -> None:
     webhook(server)
     asked()
@@ -248,6 +261,14 @@ def test_a_signed_callback_decides_once_as_the_user_whom_the_operator_named(told
     assert ticket.reason == "Fine. (by Ada, through a webhook)"
     again = call(path, secret, sent)
     assert again.status_code == 409 and again.json()["code"] == "ticket_decided"
+
+
+def test_a_callback_that_says_what_its_receiver_saw_decides_on_nothing_else(told: Any, server: HttpServer) -> None:
+    ticket, path, secret = told
+    changed = call(path, secret, {"answer": "approve", "seen": "something else"})
+    assert changed.status_code == 409 and changed.json()["code"] == "context_changed" and is_open(ticket)
+    seen = body(server.requests[0])["data"]["context"]
+    assert call(path, secret, {"answer": "approve", "seen": seen}).status_code == 200
 
 
 @pytest.mark.parametrize(

@@ -23,6 +23,7 @@ from aob_web.ui.pages.showing import pretty, shown
 from approvals import inbox as tickets
 from approvals import parts, services
 from approvals.people import Person, person
+from approvals.reading import contexts
 from runs import logs, patches, queries, reading, workflow_patches
 from runs.core import paths
 from workflows.core.errors import AobError
@@ -38,6 +39,9 @@ SHOWN = 5
 
 MAX_LATER = 12
 """So many nodes are named of what comes later on a way."""
+
+SEEN = "seen."
+"""Before a ticket's id in the list, what its row showed of it."""
 
 FIELD = "form."
 """Before the names of a form's own fields, so that none of them is taken for the answer or its reason."""
@@ -70,6 +74,11 @@ def inbox(request: HttpRequest) -> HttpResponse:
     except AobError as error:
         messages.error(request, error.message)
         return redirect("approvals")
+    may_bulk = tab in ("mine", "groups")
+    together = [one for one in page["items"] if one["bulk"]] if may_bulk else []
+    seen = contexts([one["ticket"] for one in together]) if together else {}
+    for one in together:
+        one["seen"] = seen.get(one["ticket"], "")
     counts = tickets.counts(me)
     tabs = TABS if me.groups else {key: words for key, words in TABS.items() if key != "groups"}
     if me.groups:
@@ -80,8 +89,9 @@ def inbox(request: HttpRequest) -> HttpResponse:
         "tab": tab,
         "tabs": [(key, words, counts.get(key)) for key, words in tabs.items()],
         "mine": counts["mine"] if counts["mine"] < tickets.COUNTED else f"{tickets.COUNTED - 1}+",
-        "may_bulk": tab in ("mine", "groups"),
-        "has_bulk": tab in ("mine", "groups") and any(one["bulk"] for one in page["items"]),
+        "may_bulk": may_bulk,
+        "has_bulk": bool(together),
+        "seen_prefix": SEEN,
         "max_reason": services.MAX_REASON,
         "text": text,
         "cursor": request.GET.get("cursor", ""),
@@ -202,7 +212,9 @@ def bulk_tickets(request: HttpRequest) -> HttpResponse:
     back = request.POST.get("back", "")
     try:
         chosen = request.POST.getlist("ticket")
-        outcomes = services.decide_many(chosen, answer, by=_me(request), reason=request.POST.get("reason"))
+        seen = {one: shown for one in chosen if (shown := request.POST.get(SEEN + one))}
+        reason = request.POST.get("reason")
+        outcomes = services.decide_many(chosen, answer, by=_me(request), reason=reason, seen=seen)
     except AobError as error:
         messages.error(request, " ".join(_words(error)))
         outcomes = []

@@ -309,3 +309,17 @@ def test_the_bash_script_completes(stub: Stub, tmp_path: Path) -> None:
     assert done.stdout.startswith(f"{ID}|") and "-F _aob aob" in done.stdout
     assert "compdef _aob aob" in aob("completion", "zsh").out
     assert "complete -c aob" in aob("completion", "fish").out
+
+
+def test_a_ticket_is_decided_on_what_it_shows_now(stub: Stub) -> None:
+    decided = {"ticket": ID, "status": "approved", "decided_by": "anna", "answered": ["anna"]}
+    stub.on(f"GET /approvals/{ID}", of_json({"context": "c1"}), problem(403, "forbidden", "Needs read."))
+    stub.on(f"POST /approvals/{ID}/decide", of_json(decided))
+    for _ in range(2):
+        found = aob("approve", ID, "approve", "--reason", "fine", url=stub.url)
+        assert found.code == 0 and "approved by anna" in found.out, found
+    sent = [one.json() for one in stub.requests if one.method == "POST"]
+    assert sent == [{"answer": "approve", "reason": "fine", "seen": "c1"}, {"answer": "approve", "reason": "fine"}]
+    stub.on(f"GET /approvals/{ID}", problem(404, "ticket_unknown", "There is no ticket."))
+    assert "no ticket" in aob("approve", ID, "approve", url=stub.url).err
+    assert len(stub.asked(f"POST /approvals/{ID}/decide")) == 2
