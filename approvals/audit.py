@@ -98,7 +98,11 @@ def _pages_of(tickets: Sequence[Any]) -> Iterator[list[dict[str, Any]]]:
         lines: list[dict[str, Any]] = []
         for number in range(place, min(upto, len(tickets)) + 1):
             row = tickets[number - 1]
-            lines += (_line(row, Event(*one[1:3], db.micros(one[3]), *one[4:])) for one in found if one[0] == number)
+            lines += (
+                _line(row, Event(seq, kind, db.micros(at), node, data))
+                for at_place, seq, kind, at, node, data in found
+                if at_place == number
+            )
             if number < upto:
                 lines += _ending(row, reviewed.get(row[0]))
         yield lines

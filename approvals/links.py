@@ -15,10 +15,11 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from django.conf import settings
+from django.db import transaction
 from django.utils import timezone
 from django.utils.crypto import constant_time_compare
 
-from approvals import services
+from approvals import reading, services
 from approvals.errors import TicketError
 from approvals.models import TicketLink
 from approvals.people import Person, person
@@ -63,7 +64,8 @@ def find(token: str, *, door: Mapping[str, str], webhook: int | None = None) -> 
         raise TicketError("link_unknown", "This link is not whole, or not one of ours.", hint="Copy it from the mail.")
     if not found.user.is_active or not constant_time_compare(found.stamp, _stamp(found.user)):
         raise TicketError("link_void", "This link is void.", hint="Sign in to see what waits for you.")
-    by = person(found.user, may_decide=True, door=door)
+    # The link stands in the answer that it gives: that it is used up is known as soon as the answer counts.
+    by = person(found.user, may_decide=True, door={**door, "link": found.digest})
     try:
         ticket = services.ticket(str(found.ticket), by)
     except TicketError:
@@ -72,8 +74,8 @@ def find(token: str, *, door: Mapping[str, str], webhook: int | None = None) -> 
     refused = services.refusal(str(found.ticket), by)
     if refused is not None and refused.code in ("ticket_decided", "run_ended"):
         raise refused
-    if found.used_at is not None:
-        raise TicketError("link_used", f"{by.name} has used this link already; the ticket waits for others.")
+    if _is_used(found):
+        raise _used(by.name)
     if found.expires_at <= timezone.now():
         raise TicketError("link_void", "This link is expired.", hint="Sign in to see what waits for you.")
     if refused is not None:
@@ -82,10 +84,31 @@ def find(token: str, *, door: Mapping[str, str], webhook: int | None = None) -> 
 
 
 def decide(link: Link, answer: str, *, reason: str | None, form: Any, seen: str | None = None) -> dict[str, Any]:
-    """Decides the ticket as the link's user; the link is used up then. Raises as `services.decide`."""
-    found = services.decide(link.ticket["ticket"], answer, by=link.by, reason=reason, form=form, seen=seen)
-    TicketLink.objects.filter(digest=link.digest, used_at=None).update(used_at=timezone.now())
+    """Decides the ticket as the link's user; the link is used up then. Raises as `services.decide`, and `link_used`.
+
+    Who holds the link's row decides by it, so of two posts one does. The answer is committed before the row is: after a
+    crash between them the answer tells that the link is used.
+    """
+    with transaction.atomic():
+        kept = TicketLink.objects.select_for_update().filter(digest=link.digest).first()
+        if kept is None:
+            raise TicketError("link_void", "This link is void.", hint="Sign in to see what waits for you.")
+        if _is_used(kept):
+            raise _used(link.by.name)
+        found = services.decide(link.ticket["ticket"], answer, by=link.by, reason=reason, form=form, seen=seen)
+        TicketLink.objects.filter(digest=link.digest).update(used_at=timezone.now())
     return found
+
+
+def _is_used(link: TicketLink) -> bool:
+    return link.used_at is not None or any(
+        event.type == "TicketAnswered" and (event.data.get("from") or {}).get("link") == link.digest
+        for event in reading.find(str(link.ticket)).said
+    )
+
+
+def _used(name: str) -> TicketError:
+    return TicketError("link_used", f"{name} has used this link already; the ticket waits for others.")
 
 
 def make_void(user: Any) -> int:

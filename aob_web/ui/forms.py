@@ -53,6 +53,14 @@ def _kind(part: dict[str, Any]) -> str:
     return kinds.get(wanted, "json") if isinstance(wanted, str) else "json"
 
 
+def refill(shown: list[dict[str, Any]], request: HttpRequest, *, prefix: str = "") -> None:
+    """Puts what was sent back into the fields, so that a refusal costs nobody what they wrote (files apart)."""
+    for field in shown:
+        name = prefix + field["name"]
+        # A checkbox that is not ticked is not sent at all.
+        field["value"] = name in request.POST if field["kind"] == "checkbox" else request.POST.get(name, field["value"])
+
+
 def read(request: HttpRequest, schema: Any, *, into: str = "inputs", prefix: str = "") -> dict[str, Any]:
     """The values that a form stands for, to become `into`; its fields are named `prefix` and the property's name.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
@@ -11,21 +12,24 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.db import connections
 from django.test import Client
 from django.utils import timezone
 
 from aob_web.ui.pages import links as pages
 from approvals import links, messenger
+from approvals.errors import TicketError
 from approvals.models import MailPreference, TicketLink, TicketMail
 from approvals.people import person
 from approvals.services import decide
-from runs import db, services
+from runs import blobs, db, services
 from runs.core.events import Event
 from runs.models import Ticket, TicketMessage
 from runs.tickets import _tell
 from tests.support.servers import SmtpServer
 from tests.support.system import engine, start
 from tests.support.waiting import eventually
+from workflows.core.errors import AobError
 
 
 @pytest.fixture(autouse=True)
@@ -320,6 +324,101 @@ def test_a_link_decides_as_its_user_once_and_then_says_who_decided(mailed: Any) 
     assert again.status_code == 409 and b"approved already, by anna" in again.content
     late = browser().get(link_in(smtp.to("berta@example.com")[0]))
     assert late.status_code == 409 and b"by anna" in late.content
+
+
+def test_the_page_of_a_link_shows_the_values_and_files_that_are_decided_on(smtp: SmtpServer) -> None:
+    user("anna")
+    file = blobs.put([b"a,b"], media_type="text/csv", max_bytes=100)
+    asked(assignees=["user:anna"], values={"amount": "<b>7</b>", "bill": file}, body="{{ {'plain': 1} }}")
+    tell()
+    page = browser().get(link_in(smtp.mails[0])).content.decode()
+    assert "What is decided on" in page and "&lt;b&gt;7&lt;/b&gt;" in page and "&quot;plain&quot;: 1" in page
+    assert file["blob"] in page and "text/csv" in page
+
+
+def test_whoever_is_signed_in_as_somebody_else_does_not_decide_by_a_link(mailed: Any) -> None:
+    ticket, link, _ = mailed
+    client = browser()
+    page = client.get(link).content.decode()
+    token = re.search(r'csrfmiddlewaretoken" value="(\w+)"', page)
+    assert token
+    client.force_login(User.objects.get(username="berta"))
+    sent = {"answer": "approve", "csrfmiddlewaretoken": token[1], "form.percent": "5"}
+    for response in (client.get(link), client.post(link, sent)):
+        told = response.content.decode()
+        assert response.status_code == 403 and "<strong>anna</strong>" in told and "<strong>berta</strong>" in told
+        assert "/sign-out/" in told and 'href="/approvals/"' in told and "Refund" not in told
+    assert is_open(ticket) and TicketLink.objects.filter(used_at=None).count() == 2
+    client.force_login(User.objects.get(username="anna"))
+    assert send(client, link, answer="approve").status_code == 200 and not is_open(ticket)
+
+
+def again_and_again() -> dict[str, Any]:
+    """A ticket that comes back to anna, whose answers before count no more."""
+    return {"assignees": ["user:anna"], "timeout": "2s", "on_timeout": "escalate", "escalate_to": ["user:anna"]}
+
+
+def escalated(ticket: Ticket) -> bool:
+    return TicketMessage.objects.filter(ticket=ticket.pk, kind="escalated").exists()
+
+
+def test_a_link_whose_answer_counts_is_used_also_after_a_crash(smtp: SmtpServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    user("anna"), user("berta")
+    with engine():
+        ticket = asked(**{**again_and_again(), "assignees": ["user:anna", "user:berta"], "quorum": "all"})
+        tell()
+        found = links.find(link_in(smtp.to("anna@example.com")[0]).split("/")[3], door={"door": "email"})
+
+        class Crash(BaseException):
+            pass
+
+        def dies() -> None:
+            raise Crash
+
+        monkeypatch.setattr(links.timezone, "now", dies)
+        with pytest.raises(Crash):
+            links.decide(found, "approve", reason=None, form=None)
+        monkeypatch.undo()
+        assert TicketLink.objects.get(digest=found.digest).used_at is None
+        eventually(lambda: escalated(ticket), seconds=20)
+        with pytest.raises(TicketError, match="used this link"):
+            links.decide(found, "approve", reason=None, form=None)
+    assert is_open(ticket)
+
+
+def test_a_link_is_not_used_up_by_what_decides_nothing(mailed: Any) -> None:
+    ticket, link, _ = mailed
+    found = links.find(link.split("/")[3], door={"door": "email"})
+    for answer, form in (("approve", {"percent": 500}), ("perhaps", None)):
+        with pytest.raises(AobError):
+            links.decide(found, answer, reason=None, form=form)
+    with pytest.raises(TicketError, match="changed"):
+        links.decide(found, "approve", reason=None, form=None, seen="something else")
+    assert TicketLink.objects.get(digest=found.digest).used_at is None
+    assert links.decide(found, "approve", reason=None, form=None)["status"] == "approved"
+
+
+def test_two_posts_of_a_link_at_one_instant_are_one_decision(mailed: Any) -> None:
+    ticket, link, _ = mailed
+    found = links.find(link.split("/")[3], door={"door": "email"})
+    barrier = threading.Barrier(2)
+    outcomes: list[str] = []
+
+    def post() -> None:
+        barrier.wait()
+        try:
+            outcomes.append(links.decide(found, "approve", reason=None, form=None)["status"])
+        except TicketError as error:
+            outcomes.append(error.code)
+        finally:
+            connections.close_all()
+
+    both = [threading.Thread(target=post) for _ in range(2)]
+    for thread in both:
+        thread.start()
+    for thread in both:
+        thread.join()
+    assert sorted(outcomes) == ["approved", "link_used"]
 
 
 def test_a_post_that_is_not_from_its_page_decides_nothing(mailed: Any) -> None:

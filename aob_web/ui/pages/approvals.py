@@ -135,8 +135,8 @@ def _page(request: HttpRequest, found: dict[str, Any], me: Person, problems: lis
     if found["patch"] is not None:
         return _patch(request, found, me, problems, status)
     fields = forms.fields(found["form"])
-    for field in fields:
-        field["value"] = request.POST.get(FIELD + field["name"], field["value"])
+    if "answer" in request.POST:
+        forms.refill(fields, request, prefix=FIELD)
     refused = services.refusal(found["ticket"], me)
     context = {
         **_thread(found),
@@ -147,7 +147,7 @@ def _page(request: HttpRequest, found: dict[str, Any], me: Person, problems: lis
         "problems": problems,
         "fields": fields,
         "prefix": FIELD,
-        "reason": request.POST.get("reason", ""),
+        "reason": request.POST.get("reason", "") if "answer" in request.POST else "",
         "max_reason": services.MAX_REASON,
         "has_answered": me.name in found["answered"],
         "refused": f"{refused.message} {refused.hint or ''}".strip() if refused else "",

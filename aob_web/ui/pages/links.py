@@ -15,7 +15,9 @@ from aob_web.ui import forms
 from aob_web.ui.markdown import MAX_TEXT, as_html
 from aob_web.ui.pages.approvals import FIELD
 from aob_web.ui.pages.errors import forbidden
+from aob_web.ui.pages.showing import files_in, pretty, shown
 from approvals import links, services
+from runs import reading
 from workflows.core.errors import AobError
 
 UNKNOWN = "unknown"
@@ -63,6 +65,9 @@ def _answer(request: HttpRequest, token: str) -> HttpResponse:
                 return _told(request, "Wait a minute", text, 429)
             _throttle.failed(UNKNOWN)
         return _told(request, TITLES.get(error.code, "Not possible"), _words(error), status_of(error))
+    if request.user.is_authenticated and request.user.get_username() != found.by.name:
+        # A link that was passed on, or a browser that several people use: nobody decides in another's name by mistake.
+        return render(request, "ui/link-elsewhose.html", {"by": found.by.name}, status=403)
     if request.method != "POST":
         return _page(request, found)
     answer = request.POST.get("answer", "")
@@ -83,8 +88,8 @@ def _page(
 ) -> HttpResponse:
     ticket = found.ticket
     fields = forms.fields(ticket["form"])
-    for field in fields:
-        field["value"] = request.POST.get(FIELD + field["name"], field["value"])
+    if request.method == "POST":
+        forms.refill(fields, request, prefix=FIELD)
     context = {
         "ticket": ticket,
         "by": found.by.name,
@@ -95,7 +100,10 @@ def _page(
         "max_reason": services.MAX_REASON,
         "wanted": request.GET.get("answer", ""),
         "body": as_html(ticket["body"]) if isinstance(ticket["body"], str) else "",
+        "body_json": pretty(ticket["body"]) if ticket["body"] is not None and not isinstance(ticket["body"], str) else "",
         "is_cut": isinstance(ticket["body"], str) and len(ticket["body"]) > MAX_TEXT,
+        "values": shown(ticket["run"], reading.reading(ticket["run"], ticket["seq"], ("values",))),
+        "files": files_in(ticket["values"]),
     }
     return render(request, "ui/link.html", context, status=status)
 

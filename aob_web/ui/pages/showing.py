@@ -11,6 +11,7 @@ from django.urls import reverse
 from runs import reading
 
 MAX_SHOWN = 20_000
+MAX_FILES = 20
 IMAGES = {
     "image/png": (b"\x89PNG\r\n\x1a\n",),
     "image/jpeg": (b"\xff\xd8\xff",),
@@ -63,6 +64,19 @@ def blob(reference: dict[str, Any]) -> dict[str, Any]:
     kind = plain_type(reference["media_type"])
     look = "image" if kind in IMAGES else "text" if is_text(kind) else "bytes"
     return {**reference, "size": filesizeformat(reference["bytes"]), "look": look, "type": kind or "unknown"}
+
+
+def files_in(value: Any) -> list[dict[str, Any]]:
+    """The blobs that a value names, each once, MAX_FILES at most."""
+    found: dict[str, dict[str, Any]] = {}
+    left = [value]
+    while left and len(found) < MAX_FILES:
+        one = left.pop(0)
+        if isinstance(one, dict) and {"blob", "bytes", "media_type"} == one.keys():
+            found[one["blob"]] = blob(one)
+        elif isinstance(one, (dict, list)):
+            left = [*(one.values() if isinstance(one, dict) else one), *left]
+    return list(found.values())
 
 
 def plain_type(media_type: str) -> str:

@@ -95,8 +95,7 @@ def workflow(request: HttpRequest, name: str) -> HttpResponse:
         except AobError as error:
             found_problems = getattr(error, "problems", None) or [error]
             problems = [f"{one.pointer or ''} {one.message}".strip() for one in found_problems]
-            for field in fields:
-                field["value"] = request.POST.get(field["name"], field["value"])
+            forms.refill(fields, request)
     tags = list(found.tags.all())
     versions = list(found.versions.select_related("created_by")[:VERSIONS_SHOWN])
     for version in versions:

@@ -28,3 +28,28 @@ document.addEventListener("keydown", (event) => {
     ticketKeys[event.key]();
   }
 });
+
+// What stands in the form that decides outlives the sending of another form of the page, a comment say.
+{
+  const decides = document.querySelector("form[data-decides]");
+  const draft = `aob-draft ${location.pathname.split("/").slice(0, 3).join("/")}`;
+  const fields = [...(decides?.elements ?? [])].filter(
+    (one) => one.name && !["hidden", "file", "submit"].includes(one.type),
+  );
+  const property = (field) => (field.type === "checkbox" ? "checked" : "value");
+
+  document.addEventListener("submit", (event) => {
+    if (decides && event.target !== decides) {
+      const written = fields.map((one) => [one.name, one[property(one)]]);
+      sessionStorage.setItem(draft, JSON.stringify(written));
+    }
+  });
+
+  const kept = new Map(JSON.parse(sessionStorage.getItem(draft) ?? "[]"));
+  sessionStorage.removeItem(draft);
+  for (const field of fields) {
+    if (kept.has(field.name)) {
+      field[property(field)] = kept.get(field.name);
+    }
+  }
+}
