@@ -25,6 +25,7 @@ from django.core.mail.message import sanitize_address
 
 from workflows.core.addresses import parse_address
 from workflows.core.errors import AobError
+from workflows.core.lines import is_one_line
 
 MAX_SUBJECT = 900
 MAX_ANSWER = 500
@@ -77,7 +78,7 @@ def send(mail: Mail) -> dict[str, str]:
     A mail that some of its recipients get counts as sent: who has it would get it twice otherwise. Takes
     AOB_EMAIL_SECONDS at most for each step with the server.
     """
-    if len(mail.subject) > MAX_SUBJECT or not mail.subject.isprintable():
+    if len(mail.subject) > MAX_SUBJECT or not is_one_line(mail.subject):
         raise MailError(
             "email_subject",
             f"The subject holds a line break or other control character, or more than {MAX_SUBJECT} characters.",

@@ -6,6 +6,7 @@ import re
 from typing import Any
 
 from workflows.core.errors import AobError
+from workflows.core.lines import is_one_line
 
 MAX_RECIPIENTS = 100
 MAX_ADDRESS = 320
@@ -19,12 +20,13 @@ _NAMED = re.compile(r'(?:"(?P<quoted>[^"\\\x00-\x1f\x7f]*)"|(?P<plain>[^"<>,@\x0
 
 def parse_address(text: Any, pointer: str | None = None) -> tuple[str, str]:
     """The display name (or nothing) and the address itself. Raises AobError `email_address`."""
-    if isinstance(text, str) and len(text) <= MAX_ADDRESS and text.isprintable():
+    if isinstance(text, str) and len(text) <= MAX_ADDRESS and is_one_line(text):
         stripped = text.strip()
         named = _NAMED.fullmatch(stripped)
         name = (named["quoted"] or named["plain"] or "").strip() if named else ""
         address = named["address"].strip() if named else stripped
-        if _ADDRESS.fullmatch(address):
+        # What nobody sees may stand in a name, in an address it would be another one.
+        if _ADDRESS.fullmatch(address) and address.isprintable():
             return name, address
     raise AobError(
         "email_address",

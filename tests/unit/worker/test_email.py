@@ -67,6 +67,23 @@ def test_blind_copies_reach_their_recipients_and_stand_in_no_header(server: Smtp
     assert mail["From"] == "AOB <me@example.com>"
 
 
+@pytest.mark.parametrize("letter", ["\u00a0", "\u202f", "\u200d", "\u200c", "\u00ad", "\u200b", "\u200f", "\U000e0067"])
+def test_ordinary_text_stands_in_subjects_and_names_whatever_letters_it_has(server: SmtpServer, letter: str) -> None:
+    send({"subject": f"12{letter}€ 👩\u200d💻", "to": f"Zoë{letter}Ü 👩\u200d💻 <a@example.com>"})
+    [mail] = server.mails
+    assert mail["Subject"] == f"12{letter}€ 👩\u200d💻" and f"Zoë{letter}Ü" in mail["To"]
+    assert sorted(set(mail.keys())) == sorted(mail.keys()) and "Bcc" not in mail
+    assert server.envelopes == [["a@example.com"]]
+    assert refused({"to": f"a{letter}b@example.com"}).code == "email_address"
+
+
+@pytest.mark.parametrize("control", [*map(chr, (*range(32), *range(127, 160))), "\u2028", "\u2029", "\ud800"])
+def test_no_control_character_comes_into_a_header(server: SmtpServer, control: str) -> None:
+    assert refused({"subject": f"x{control}Bcc: evil@example.com"}).code == "email_subject"
+    assert refused({"to": f"A{control}Bcc: e@example.com <a@example.com>"}).code == "email_address"
+    assert server.mails == []
+
+
 def test_attachments_arrive_byte_for_byte(server: SmtpServer) -> None:
     contents = [b"a,b\r\n1,2\n\xff", b"From: nobody\n\nx", bytes(range(256)) * 50]
     names = ["ünïcode list.csv", "mail.txt", "raw.bin"]
