@@ -14,6 +14,7 @@ from runs.core.scope import instant
 from runs.errors import is_id
 from runs.models import PRIORITIES, Ticket
 from runs.patch_tickets import PATCH
+from workflows.core.lines import one_line
 
 OPEN, CLOSED = "open", "closed"
 ENDS = ("approved", "rejected", "timed_out", "cancelled")
@@ -156,7 +157,7 @@ def newest(person: Person) -> dict[str, str] | None:
             f" WHERE status = 'open' AND {_MINE} ORDER BY created_at DESC, id DESC LIMIT 1",
             {"mine": person.audiences(), "me": person.name},
         ).fetchone()
-    return None if row is None else {"ticket": row[0], "title": row[1]}
+    return None if row is None else {"ticket": row[0], "title": one_line(row[1])}
 
 
 def view(row: Any) -> dict[str, Any]:
@@ -170,7 +171,8 @@ def view(row: Any) -> dict[str, Any]:
         "kind": row[4],
         "patch": row[0] if row[4] == PATCH else None,
         "workflow": row[5],
-        "title": row[6],
+        # Runs that began with an older AOB have their titles as they came.
+        "title": one_line(row[6]),
         "status": row[10],
         "assignees": [one for one in row[7] if one != Ticket.ANYONE],
         "answered": row[8],

@@ -14,6 +14,7 @@ from django.utils.safestring import mark_safe
 
 from runs.mail import Mail, message_id
 from workflows.core.addresses import parse_address
+from workflows.core.lines import one_line
 from workflows.core.markdown import MAX_TEXT, to_html
 
 MAX_RECIPIENTS = 500
@@ -80,8 +81,7 @@ def mail(kind: str, seq: int, ticket: Mapping[str, Any], user: Any, token: str) 
 
 def plain_title(title: str) -> str:
     """A title as one line of a header: no breaks, nothing that hides or turns what stands behind it."""
-    shown = "".join(letter if letter.isprintable() else " " for letter in title)
-    short = " ".join(shown.split())
+    short = one_line(title)
     return short if len(short) <= MAX_TITLE else short[: MAX_TITLE - 1] + "…"
 
 

@@ -192,7 +192,10 @@ _SAID: dict[str, tuple[str, Callable[[Event], str]]] = {
     "TicketReleased": ("debug", lambda event: f"{event.data['by']} does not look at it any more"),
     "TicketCommented": ("info", lambda event: f"{event.data['by']} wrote: {event.data.get('text', '…')}"),
     "TicketReminded": ("info", lambda event: f"Reminder {event.data['count']}"),
-    "TicketUnattended": ("warning", lambda event: f"Nobody exists of {', '.join(event.data['assignees'])}"),
+    "TicketUnattended": (
+        "warning",
+        lambda event: f"Too few who may decide exist of {', '.join(event.data['assignees'])}",
+    ),
     "TicketDecided": ("info", lambda event: _by(f"Decided: {str(event.data.get('status')).replace('_', ' ')},")(event)),
     "ChildStarted": ("info", lambda event: f"Started {event.data.get('workflow')} as run {event.data.get('child')}"),
     "ChildEnded": ("info", _plain("The child run ended")),

@@ -19,6 +19,7 @@ from runs.core.tickets import MAX_TITLE
 from runs.models import PRIORITIES, Ticket
 from runs.store import Change
 from workflows.core.grants import Author
+from workflows.core.lines import one_line
 from workflows.models import WorkflowPatch
 
 PATCH = "patch"
@@ -107,5 +108,5 @@ def _is_review(event: Event) -> bool:
 
 
 def _title(what: str, reason: str) -> str:
-    words = " ".join(reason.split())
+    words = one_line(reason)
     return f"{what}: {words}"[:MAX_TITLE] if words else what

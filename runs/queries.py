@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -13,12 +13,13 @@ from runs.blobs import fetch
 from runs.core import paths
 from runs.core.events import ERRORS, Event
 from runs.core.scope import instant
-from runs.core.state import State, Ticket, public_status
+from runs.core.state import Activation, State, Ticket, public_status
 from runs.core.tickets import audience
 from runs.core.values import MissingValue, Values, get
 from runs.errors import is_id, unknown_run
 from runs.lines import brief
 from runs.store import Birth, Change, Held, RunRow, StateCache, events_of, load_states
+from runs.tickets import unattended
 from workflows.core.errors import AobError
 
 MAX_PAGE = 500
@@ -47,11 +48,12 @@ def run(run_id: str, *, with_values: bool = True) -> dict[str, Any]:
         if view["status"] in TERMINAL_STATUSES:
             ends += events_of(cursor, run_id, after=view["last_seq"] - 1)
         state = None if view["status"] in TERMINAL_STATUSES else _state(cursor, run_id, row)
+        nobody = set() if state is None else unattended(cursor, _untouched(state))
     if with_values:
         values = Values(fetch)
         view["inputs"] = _load(values, ends[0], "inputs") if ends else None
         view["output"] = _load(values, ends[-1], "output") if len(ends) > 1 else None
-    view["waiting_for"] = [] if state is None else waiting_for(state)
+    view["waiting_for"] = [] if state is None else waiting_for(state, nobody)
     if ends and "forked_from" in ends[0].data:
         view["forked_from"] = ends[0].data["forked_from"]
     return view
@@ -149,8 +151,18 @@ def require(run_id: str) -> int:
     raise unknown_run(run_id)
 
 
-def waiting_for(state: State) -> list[dict[str, Any]]:
-    """What a run waits for, in words, the oldest first."""
+def _untouched(state: State) -> list[Ticket]:
+    """The tickets that some people are asked, who have not answered yet and not asked others."""
+    tickets = [ticket for _, one in _oldest(state) if (ticket := one.ticket) is not None]
+    return [one for one in tickets if one.assignees and not one.answers and not one.standins]
+
+
+def _oldest(state: State) -> list[tuple[str, Activation]]:
+    return sorted(state.active.items(), key=lambda item: item[1].since)[:100]
+
+
+def waiting_for(state: State, nobody: Collection[str] = ()) -> list[dict[str, Any]]:
+    """What a run waits for, in words, the oldest first. `nobody` are tickets that too few exist for to decide them."""
     found: list[dict[str, Any]] = []
     if state.paused:
         found.append(
@@ -161,7 +173,7 @@ def waiting_for(state: State) -> list[dict[str, Any]]:
                 "since": instant(state.now),
             }
         )
-    for path, activation in sorted(state.active.items(), key=lambda item: item[1].since)[:100]:
+    for path, activation in _oldest(state):
         kind, words = activation.kind, ""
         if kind == "task" and activation.retrying:
             kind, words = "retry", f"attempt {activation.attempt + 1}"
@@ -188,6 +200,8 @@ def waiting_for(state: State) -> list[dict[str, Any]]:
             entry["name"] = activation.name
         if activation.ticket is not None:
             entry |= {"ticket": activation.ticket.id, "assignees": audience(activation.ticket)}
+            if activation.ticket.id in nobody:
+                entry |= {"what": f"{words}; of them too few exist who may", "unattended": True}
         found.append(entry)
     return found
 
@@ -233,6 +247,8 @@ def _who(entry: dict[str, Any]) -> str:
     """Who or what can end a wait."""
     if "ticket" in entry:
         people = ", ".join(entry["assignees"][:20]) or "anybody who may decide"
+        if entry.get("unattended"):
+            return f"nobody, until more people who may decide it are behind {people}; see /admin/, or cancel the run"
         return f"{people}: aob approve {entry['ticket']} approve|reject"
     return {
         "task": "a worker",

@@ -11,7 +11,7 @@ from django.conf import settings
 
 from runs.core import agents as agent_rules
 from runs.core import paths
-from runs.core.events import Event
+from runs.core.events import RULES, Event
 from runs.core.fold import apply
 from runs.core.state import Limits, State
 from runs.core.values import Value, Values, get, put
@@ -72,7 +72,7 @@ def new_run(
     the parent's agents whose patches brought its node.
     """
     values = Values()
-    data: dict[str, Any] = {"run": run_id, "workflow": ir.name, "version": ir.version}
+    data: dict[str, Any] = {"run": run_id, "workflow": ir.name, "version": ir.version, "rules": RULES}
     put(data, "inputs", _stored(inputs, values))
     max_agents = ir.max_agents if agents is None else min(agents, ir.max_agents)
     data["limits"] = _limits(

@@ -15,6 +15,7 @@ from runs import db, patch_tickets
 from runs.core.events import TERMINAL, Event
 from runs.core.state import State
 from runs.core.state import Ticket as TicketState
+from runs.core.tickets import can_approve, next_step
 from runs.irs import ir_of
 from runs.models import PRIORITIES, Ticket
 from runs.store import Change
@@ -123,24 +124,35 @@ def _asked_now(events: Iterable[Event], state: State) -> Iterator[tuple[str, Tic
 
 
 def _tell_unattended(cursor: psycopg.Cursor[Any], asks: Sequence[tuple[str, str, TicketState]]) -> bool:
-    """Tells runs that nobody of those whom they ask exists, so that they ask others at once.
+    """Tells runs that too few of those whom they ask exist, so that they ask others at once.
 
-    Who exists is nothing that the log knows; so it comes to the run as a fact, with the superusers as the last resort.
+    Who exists is nothing that the log knows; so it comes to the run as a fact, with the superusers as the last resort,
+    without the one who may not decide.
     """
-    if not asks:
-        return False
-    names = {name.partition(":")[::2] for _, _, ticket in asks for name in ticket.assignees}
-    named = {f"{kind}s": sorted(name for of, name in names if of == kind) for kind in ("user", "group")}
-    existing = {name for (name,) in cursor.execute(db.sql("existing_people"), named)}
-    lost = [one for one in asks if existing.isdisjoint({*one[2].assignees} - {f"user:{name}" for name in one[2].barred})]
+    lost = unattended(cursor, [ticket for _, _, ticket in asks])
     if not lost:
         return False
-    superusers = [f"user:{name}" for (name,) in cursor.execute(_SUPERUSERS)]
-    for run_id, path, ticket in lost:
-        data = {"ticket": ticket.id, "assignees": ticket.assignees, "to": superusers}
-        if superusers:
+    superusers = [name for (name,) in cursor.execute(_SUPERUSERS)]
+    is_told = False
+    for run_id, path, ticket in asks:
+        to = [f"user:{name}" for name in superusers if name not in ticket.barred]
+        if ticket.id in lost and (to or next_step(ticket) is not None):
+            data = {"ticket": ticket.id, "assignees": ticket.assignees, "to": to}
             cursor.execute(_UNATTENDED, [run_id, path, json.encode(data).decode()])
-    return bool(superusers)
+            is_told = True
+    return is_told
+
+
+def unattended(cursor: psycopg.Cursor[Any], tickets: Sequence[TicketState]) -> set[str]:
+    """The ids of those tickets that cannot be approved, because too few of their assignees exist and may decide."""
+    if not tickets:
+        return set()
+    names = {name.partition(":")[::2] for ticket in tickets for name in ticket.assignees}
+    named = {f"{kind}s": sorted(name for of, name in names if of == kind) for kind in ("user", "group")}
+    people: dict[str, set[str]] = {}
+    for name, who in cursor.execute(db.sql("existing_people"), named):
+        people.setdefault(name, set()).add(who)
+    return {ticket.id for ticket in tickets if not can_approve(ticket, people)}
 
 
 def _tell(cursor: psycopg.Cursor[Any], run_id: str, event: Event, kind: str) -> None:

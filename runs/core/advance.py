@@ -22,6 +22,7 @@ from workflows.core.durations import parse_duration, parse_instant
 from workflows.core.errors import AobError, LimitExceeded
 from workflows.core.expressions import Expression
 from workflows.core.ir import NodeIR, RetryIR
+from workflows.core.lines import one_line
 from workflows.core.people import assignees, chain, check_quorum, reminder_seconds
 from workflows.core.strictjson import check
 from workflows.nodes.map import DEFAULT_CONCURRENCY
@@ -237,13 +238,15 @@ def _begin_approval(place: _Place) -> Decision:
     data: dict[str, Any] = {
         "kind": "approval",
         "ticket": ticket_id(state.run_id, state.seq + 1, state.now),
-        "title": _title(resolve("title"), place.path),
-        "assignees": assignees(resolve("assignees"), f"{pointer}/assignees"),
+        "title": _title(resolve("title"), place),
+        "assignees": assignees(resolve("assignees"), f"{pointer}/assignees", must_name=_must_name(place, "assignees")),
         "priority": literal.get("priority", "medium"),
-        "on_timeout": literal.get("on_timeout", "reject"),
+        "on_timeout": _on_timeout(place),
     }
     quorum = literal.get("quorum", "any")
     data["quorum"] = {"any": 1, "all": 0}[quorum] if isinstance(quorum, str) else quorum["n"]
+    if quorum == "all" and state.rules:
+        data["each"] = True
     if literal.get("not_starter"):
         if state.started_by is not None:
             data["not_by"] = state.started_by
@@ -255,7 +258,8 @@ def _begin_approval(place: _Place) -> Decision:
     if (due := _patience(place, resolve)) is not None:
         data |= {"due": due, "until": instant(due), "period": due - state.now}
     if data["on_timeout"] == "escalate":
-        data["escalate_to"], *then = chain(resolve("escalate_to"), f"{pointer}/escalate_to")
+        others, must_name = resolve("escalate_to"), _must_name(place, "escalate_to")
+        data["escalate_to"], *then = chain(others, f"{pointer}/escalate_to", must_name=must_name)
         for people in (data["escalate_to"], *then):
             check_quorum(data["quorum"], people, barred, f"{pointer}/quorum")
         if then:
@@ -276,10 +280,24 @@ def _begin_approval(place: _Place) -> Decision:
     return "NodeWaiting", place.path, data
 
 
-def _title(value: Any, path: str) -> str:
+def _must_name(place: _Place, key: str) -> bool:
+    """Only who writes down nobody means everybody; what is computed and gives nobody is a mistake."""
+    return bool(place.state.rules) and place.node.config.is_computed(key)
+
+
+def _on_timeout(place: _Place) -> str:
+    """Without others to escalate to, nobody is asked in the end: it is rejected."""
+    config = place.node.config
+    wanted = str(config.literal.get("on_timeout", "reject"))
+    is_alone = wanted == "escalate" and "escalate_to" not in config.parts and bool(place.state.rules)
+    return "reject" if is_alone else wanted
+
+
+def _title(value: Any, place: _Place) -> str:
     """One line, cut where it is too long: what matters stands in `body` and `values`. Raises AobError."""
     check(value)
-    return _cut(" ".join(str(value).split()) or path)
+    text = one_line(str(value)) if place.state.rules else " ".join(str(value).split())
+    return _cut(text or place.path)
 
 
 def _cut(text: str) -> str:
@@ -608,7 +626,7 @@ def _review(place: _Place, error: dict[str, Any], *, dead_letter: bool) -> Decis
     data: dict[str, Any] = {
         "kind": "failure",
         "ticket": ticket_id(state.run_id, state.seq + 1, state.now),
-        "title": _cut(f"{place.path} failed: {code}"),
+        "title": _title(f"{place.path} failed: {code}", place) if state.rules else _cut(f"{place.path} failed: {code}"),
         "body": _told_error(place.path, place.node.type, error),
         "form": REVIEW_FORM,
         "assignees": list(place.node.review_by),

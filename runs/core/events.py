@@ -62,6 +62,11 @@ DECISIONS = frozenset(
         "RunTimedOut",
     }
 )
+RULES = 1
+"""The rules by which a run decides, as its first event says; of a change only runs hear that begin after it, so that
+every log replays. 0, where nothing is said: titles are kept as they come, of `quorum: all` one person may stand for many,
+and whoever computes nobody asks everybody."""
+
 MAX_LOSSES = 3
 """So many attempts may lose their worker before the node fails as `worker_lost` (hazard P6)."""
 

@@ -75,6 +75,7 @@ def _run_started(state: State, event: Event, irs: Graphs) -> None:
     state.started_before = data.get("started_before", [])
     state.attempt = data.get("attempt", 1)
     state.outside = data.get("outside", False)
+    state.rules = data.get("rules", 0)
     state.inputs = _value(data, "inputs")
     state.limits = msgspec.convert(data.get("limits", {}), Limits)
     state.pins = data.get("pins", {})
@@ -301,6 +302,7 @@ _TICKET = {
     "later": "escalate_then",
     "vetoes": "veto",
     "every": "remind_every",
+    "each": "each",
 }
 """What the state keeps of a ticket, and how the event that opens it calls that."""
 

@@ -60,7 +60,8 @@ class Ticket(msgspec.Struct, omit_defaults=True):
     reminder, both in microseconds. It is escalated to `escalate_to`, then to those of `later` in turn; `forsaken` says
     that it was handed to those who look after the installation, because nobody of its assignees exists. `vetoes` names
     whose single rejection decides; None is anyone's. `away` handed their part to others: `standins` says for which
-    assignees these stand. `notes` counts claims, releases and comments, which are bounded.
+    assignees these stand. `notes` counts claims, releases and comments, which are bounded. `each` says that with a
+    quorum of 0 every assignee needs a person of its own.
     """
 
     id: str
@@ -82,6 +83,7 @@ class Ticket(msgspec.Struct, omit_defaults=True):
     standins: dict[str, list[str]] = {}
     claimed: str | None = None
     notes: int = 0
+    each: bool = False
 
     @property
     def barred(self) -> set[str]:
@@ -149,7 +151,8 @@ class State(msgspec.Struct, omit_defaults=True):
     are promised to child runs; `granted` under whose grant nodes stand that an agent's patch brought (agent's node path
     by node key); `pending` the patches that wait for review; `refused` how many were refused; `tokens` and `cost` what
     all agents of the run have used or reserved; `outside` that its inputs came from outside AOB by way of a parent.
-    `started_before` are those who started the runs that it was forked from.
+    `started_before` are those who started the runs that it was forked from. `rules` are those by which the run decides
+    (`events.RULES`).
     `reminders` is when people are reminded of the ticket of a node, beside `timers`.
     `settling` names approvals that were answered or whose time is up. What becomes of their tickets is decided before
     all else, also in a run that is paused or cancelled: whoever answered is told at once, and it stays so.
@@ -187,6 +190,7 @@ class State(msgspec.Struct, omit_defaults=True):
     cost: int = 0
     refused: int = 0
     outside: bool = False
+    rules: int = 0
 
     @property
     def ended(self) -> bool:

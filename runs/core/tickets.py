@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Set as AbstractSet
 from typing import Any
 
 from runs.core.state import Answer, State, Ticket
@@ -66,7 +67,7 @@ def _takes_reminder(state: State, ticket: Ticket, node: str, data: dict[str, Any
 
 def _takes_unattended(state: State, ticket: Ticket, node: str, data: dict[str, Any]) -> bool:
     is_as_it_was = ticket.assignees == data["assignees"] and not ticket.answers and not ticket.standins
-    return is_as_it_was and not ticket.forsaken and bool(data["to"])
+    return is_as_it_was and not ticket.forsaken and bool(data["to"] or next_step(ticket) is not None)
 
 
 _TAKES: dict[str, Callable[[State, Ticket, str, dict[str, Any]], bool]] = {
@@ -122,21 +123,50 @@ def verdict(ticket: Ticket) -> str | None:
     """`approve` or `reject` once the answers decide it.
 
     A rejection by whoever has a veto rejects, and as many others as would have to approve. A quorum of 0 needs an
-    approval for every assignee, so each of them can make that impossible alone.
+    approval for every assignee (with `each`, of a person of its own), so each of them can make that impossible alone.
     """
     rejections = [one for one in ticket.answers if one.answer == "reject"]
     approvals = [one for one in ticket.answers if one.answer != "reject"]
     if any(_has_veto(ticket, one) for one in rejections):
         return "reject"
     if ticket.quorum == 0 and ticket.assignees:
-        covered = {name for one in approvals for name in _names(ticket, one.by, one.groups)}
-        return "reject" if rejections else "approve" if covered.issuperset(ticket.assignees) else None
+        covers = {one.by: _names(ticket, one.by, one.groups) for one in approvals}
+        people = {name: {by for by, names in covers.items() if name in names} for name in ticket.assignees}
+        return "reject" if rejections else "approve" if _covers_all(ticket, people) else None
     needed = max(ticket.quorum, 1)
     if len(approvals) >= needed:
         return "approve"
     if len(rejections) >= needed or (rejections and len(approvals) + _left(ticket) < needed):
         return "reject"
     return None
+
+
+def can_approve(ticket: Ticket, people: Mapping[str, AbstractSet[str]]) -> bool:
+    """Whether those who exist are enough to approve a ticket; `people` are those behind the names of its assignees."""
+    may = {name: people.get(name, frozenset()) - ticket.barred for name in ticket.assignees}
+    if ticket.quorum == 0:
+        return _covers_all(ticket, may)
+    return len(frozenset().union(*may.values())) >= max(ticket.quorum, 1)
+
+
+def _covers_all(ticket: Ticket, people: Mapping[str, AbstractSet[str]]) -> bool:
+    """Whether there is somebody for every assignee; with `each` somebody of its own, nobody standing for two."""
+    if not ticket.each:
+        return all(people.values())
+    taken: dict[str, str] = {}
+
+    def finds(name: str, asked: set[str]) -> bool:
+        """Whether the name gets somebody, where need be by finding others for those who have them (Kuhn's matching)."""
+        for who in sorted(people[name]):
+            if who in asked:
+                continue
+            asked.add(who)
+            if who not in taken or finds(taken[who], asked):
+                taken[who] = name
+                return True
+        return False
+
+    return all(finds(name, set()) for name in people)
 
 
 def _has_veto(ticket: Ticket, answer: Answer) -> bool:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any
 
 from runs.core.advance import advance
-from runs.core.events import Event
+from runs.core.events import RULES, Event
 from runs.core.fold import apply, fold
 from runs.core.state import State, dump, load
 from runs.core.values import Values, get
@@ -39,6 +39,7 @@ class Engine:
         seed: int = 0,
         slice_size: int = 1000,
         limits: dict[str, int] | None = None,
+        rules: int = RULES,
     ) -> None:
         self.irs: dict[str, WorkflowIR] = {}
         self.values = Values()
@@ -50,7 +51,7 @@ class Engine:
         self.documents: list[dict[str, Any]] = []
         self.now = 1_700_000_000 * SECOND
         version = self.add_version(document)
-        started = {"run": RUN_ID, "version": version, "inputs": inputs if inputs else {}}
+        started = {"run": RUN_ID, "version": version, "inputs": inputs if inputs else {}, "rules": rules}
         self.fact("RunStarted", None, {**started, "limits": limits} if limits else started)
 
     def add_version(self, document: dict[str, Any]) -> str:

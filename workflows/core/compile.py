@@ -472,6 +472,14 @@ def _check_approval(work: _Build, config: Mapping[str, Any], compiled: CompiledC
             "Give a timeout.",
             severity="warning",
         )
+    if escalates and "escalate_to" not in config:
+        work.problem(
+            f"{place}/on_timeout",
+            "approval_escalates_to_nobody",
+            "Without `escalate_to` there is nobody to escalate to, so the ticket is rejected when its time is up.",
+            "Say in `escalate_to` who decides then.",
+            severity="warning",
+        )
     if "escalate_to" in config and not escalates:
         work.problem(
             f"{place}/escalate_to",

@@ -18,6 +18,11 @@ class CompiledConfig(msgspec.Struct, frozen=True):
     parts: dict[str, Expression | Template]
     cases: tuple[tuple[str, Expression], ...] = ()
 
+    def is_computed(self, key: str) -> bool:
+        """Whether the value of a key depends on expressions."""
+        part = self.parts.get(key)
+        return part is not None and not (isinstance(part, Template) and part.constant)
+
 
 class RetryIR(msgspec.Struct, frozen=True):
     """A retry policy in numbers: seconds between attempts, and which errors are worth another one."""

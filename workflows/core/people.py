@@ -13,8 +13,11 @@ MAX_ASSIGNEE = 200
 MAX_STEPS = 20
 
 
-def assignees(value: Any, pointer: str) -> list[str]:
-    """`user:NAME` and `group:NAME` of what a config gives, each once; a text is split at commas. Raises AobError."""
+def assignees(value: Any, pointer: str, *, must_name: bool = False) -> list[str]:
+    """`user:NAME` and `group:NAME` of what a config gives, each once; a text is split at commas.
+
+    Nobody means everybody, except with `must_name`. Raises AobError.
+    """
     found = [] if value is None else value
     if isinstance(found, str):
         found = [one.strip() for one in found.split(",") if one.strip()]
@@ -25,15 +28,22 @@ def assignees(value: Any, pointer: str) -> list[str]:
             pointer,
             'Give a list like ["user:anna", "group:ops"].',
         )
+    if must_name and not found:
+        raise AobError(
+            "approval_assignees_empty",
+            "The expression gives nobody, and only a list that is written down as empty means everybody.",
+            pointer,
+            "Correct the expression, or the value that it takes the names from.",
+        )
     if len(found) > MAX_ASSIGNEES:
         raise AobError("approval_assignees_invalid", f"There are {len(found)} assignees, of at most 100.", pointer)
     return list(dict.fromkeys(one if one.startswith(("user:", "group:")) else f"user:{one}" for one in found))
 
 
-def chain(value: Any, pointer: str) -> list[list[str]]:
+def chain(value: Any, pointer: str, *, must_name: bool = False) -> list[list[str]]:
     """The steps of an escalation: people are one step, a list of lists is one step each, in order. Raises AobError."""
     if not isinstance(value, list) or not any(isinstance(one, list) for one in value):
-        return [assignees(value, pointer)]
+        return [assignees(value, pointer, must_name=must_name)]
     if not all(isinstance(one, list) for one in value) or len(value) > MAX_STEPS:
         raise AobError(
             "approval_assignees_invalid",
@@ -41,7 +51,7 @@ def chain(value: Any, pointer: str) -> list[list[str]]:
             pointer,
             'Give a list like [["user:anna"], ["group:leads"]].',
         )
-    return [assignees(one, f"{pointer}/{place}") for place, one in enumerate(value)]
+    return [assignees(one, f"{pointer}/{place}", must_name=must_name) for place, one in enumerate(value)]
 
 
 def reminder_seconds(value: Any, pointer: str) -> float:

@@ -18,7 +18,8 @@ NODE_TYPE = NodeType(
     title="Approval",
     help="Opens a ticket in the inbox and waits until people have decided it. `assignees` names who may: users "
     "(`user:anna`, or just `anna`) and groups (`group:ops`); where there are none, anyone who may decide. One "
-    "rejection rejects; `quorum` says how many have to approve: `any` one, `all` assignees (of a group one member), "
+    "rejection rejects; `quorum` says how many have to approve: `any` one, `all` assignees (of a group one member, and "
+    "for each of them somebody else), "
     "or `{n: 2}`. What is decided on stands in `body` (Markdown) and `values`; a `form` is filled in by whoever "
     "approves. After `timeout` the ticket is rejected, or what `on_timeout` says; `escalate` hands it to "
     "`escalate_to`, who decide from the beginning in the same time, and then it is rejected; a list of lists is a chain "
@@ -153,6 +154,11 @@ NODE_TYPE = NodeType(
             "approval_assignees_invalid",
             "`assignees`, `escalate_to` or `veto` gave something that is no list of names.",
             'Give a list like ["user:anna", "group:ops"].',
+        ),
+        ErrorNote(
+            "approval_assignees_empty",
+            "The expression of `assignees` or `escalate_to` gave nobody.",
+            "Correct it, or the value that it takes the names from. Only a list that is written as empty is everybody.",
         ),
         ErrorNote(
             "approval_quorum_unreachable",

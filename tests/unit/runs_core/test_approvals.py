@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import pytest
@@ -9,10 +10,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from runs.core.accept import accepts, due_timers
-from runs.core.events import Fact
+from runs.core.events import RULES, Fact
 from runs.core.fork import fork
-from runs.core.state import State, dump, load
-from runs.core.tickets import MAX_NOTES
+from runs.core.state import State, Ticket, dump, load
+from runs.core.tickets import MAX_NOTES, can_approve
 from runs.core.values import get
 from tests.support.engine import RUN_ID, Engine, Failure
 from tests.unit.runs_core.test_engine import check_log
@@ -30,8 +31,8 @@ def document(ports: tuple[str, ...] = PORTS, **config: Any) -> dict[str, Any]:
     return {"name": "w", "nodes": nodes, "edges": edges}
 
 
-def asked(**config: Any) -> Engine:
-    return Engine(document(**config), {"n": 7})
+def asked(*, rules: int = RULES, **config: Any) -> Engine:
+    return Engine(document(**config), {"n": 7, "none": None, "empty": "", "list": []}, rules=rules)
 
 
 def answer(engine: Engine, who: str, said: str, *, groups: tuple[str, ...] = (), path: str = "ok", **more: Any) -> bool:
@@ -135,6 +136,82 @@ def test_all_means_every_assignee_and_of_a_group_one() -> None:
     assert engine.state.active["ok"].result is None
     assert answer(engine, "anna", "approve")
     assert ending(engine)["port"] == "approved"
+
+
+def test_all_means_a_person_of_its_own_for_every_assignee() -> None:
+    engine = asked(quorum="all", assignees=["user:anna", "group:ops"])
+    assert engine.log[-1].data["each"] is True
+    assert answer(engine, "anna", "approve", groups=("ops",))
+    assert engine.state.active["ok"].result is None, "anna is one person"
+    assert answer(engine, "berta", "approve", groups=("ops",))
+    assert ending(engine)["port"] == "approved"
+    for order in (("anna", "berta", "carl"), ("carl", "berta", "anna"), ("berta", "anna", "carl")):
+        engine = asked(quorum="all", assignees=["group:ops", "group:leads", "user:anna"])
+        groups = {"anna": ("ops", "leads"), "berta": ("ops", "leads"), "carl": ("ops",)}
+        for place, who in enumerate(order):
+            assert engine.state.active["ok"].result is None, place
+            assert answer(engine, who, "approve", groups=groups[who])
+        assert ending(engine)["port"] == "approved", order
+
+
+@pytest.mark.parametrize(
+    "hidden", ["\u202e", "\u2066", "\u200f", "\u00ad", "\u200b", "\ufeff", "\U000e0041", "\x07", "\u2028"]
+)
+def test_nothing_in_a_title_hides_or_turns_what_stands_beside_it(hidden: str) -> None:
+    engine = asked(title=f"Pay {hidden}oga to{hidden} 👩\u200d💻?")
+    shown = engine.log[-1].data["title"]
+    assert hidden not in shown and shown.replace(" ", "") == "Payogato👩\u200d💻?"
+
+
+@pytest.mark.parametrize("key", ["assignees", "escalate_to"])
+@pytest.mark.parametrize(
+    "nobody", ["{{ inputs.none }}", "{{ inputs.empty }}", "{{ inputs.list }}", "{{ inputs.empty }}, "]
+)
+def test_who_computes_nobody_does_not_ask_everybody(key: str, nobody: str) -> None:
+    config = {"assignees": ["anna"], "timeout": "1h", "on_timeout": "escalate", "escalate_to": ["berta"], key: nobody}
+    engine = asked(**config)
+    error = next(event for event in engine.log if event.type == "NodeFailed").data["error"]
+    assert (error["code"], error["pointer"]) == ("approval_assignees_empty", f"/nodes/ok/config/{key}")
+    for literal in ({}, {"assignees": []}, {"assignees": ""}):
+        assert answer(asked(**literal), "anybody", "approve")
+
+
+def test_an_escalation_to_nobody_is_told_of_and_rejects() -> None:
+    config = {"assignees": ["anna"], "timeout": "1h", "on_timeout": "escalate"}
+    found = [(one.pointer, one.code, one.severity) for one in validate(document(**config))]
+    assert ("/nodes/ok/config/on_timeout", "approval_escalates_to_nobody", "warning") in found
+    engine = asked(**config)
+    engine.fire_timer()
+    assert ending(engine)["port"] == "rejected"
+
+
+def test_a_run_that_began_by_the_older_rules_goes_on_by_them() -> None:
+    engine = asked(rules=0, quorum="all", assignees=["user:anna", "group:ops"], title="Pay \u202eoga?")
+    assert engine.log[-1].data["title"] == "Pay \u202eoga?" and "each" not in engine.log[-1].data
+    assert answer(engine, "anna", "approve", groups=("ops",)) and ending(engine)["port"] == "approved"
+    check_log(engine)
+    engine = asked(rules=0, assignees="{{ inputs.list }}", timeout="1h", on_timeout="escalate")
+    engine.fire_timer()
+    assert engine.log[-1].type == "TicketEscalated" and answer(engine, "anybody", "approve")
+    check_log(engine)
+
+
+PEOPLE = st.dictionaries(
+    st.sampled_from(["user:a", "user:b", "group:x", "group:y", "group:z"]),
+    st.frozensets(st.sampled_from("abcd"), max_size=3), min_size=1,
+)  # fmt: skip
+
+
+@given(PEOPLE, st.sampled_from("abcd"))
+def test_whether_those_who_exist_are_enough_is_what_trying_everybody_says(people: Any, barred: str) -> None:
+    names = list(people)
+    ticket = Ticket("t", names, quorum=0, not_by=barred, each=True)
+    may = [people[name] - {barred} for name in names]
+    tried = any(len(set(chosen)) == len(names) for chosen in itertools.product(*may))
+    assert can_approve(ticket, people) is tried
+    for quorum in (1, 2, 3):
+        enough = len(frozenset().union(*may)) >= quorum
+        assert can_approve(Ticket("t", names, quorum=quorum, not_by=barred), people) is enough
 
 
 @pytest.mark.parametrize(
