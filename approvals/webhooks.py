@@ -25,7 +25,7 @@ from approvals.people import Person
 from approvals.rights import closed
 from approvals.sealed import seal, unseal
 from runs import db
-from workflows.core.chat import Notice, payload
+from workflows.core.chat import Notice, payload, plain
 from workflows.core.errors import AobError
 
 Post = Callable[[str, bytes, Mapping[str, str]], tuple[int, str]]
@@ -158,7 +158,7 @@ def _body(webhook: TicketWebhook, ticket: dict[str, Any], seq: int, kind: str) -
 def _notice(ticket: dict[str, Any], kind: str, text: str, url: str) -> Notice:
     fields = {"Workflow": ticket["workflow"]}
     if kind == "decided":
-        words, text = ticket["status"].replace("_", " ").capitalize(), ticket["reason"] or ""
+        words, text = ticket["status"].replace("_", " ").capitalize(), plain(ticket["reason"] or "")
         fields |= {"By": ticket["decided_by"] or "nobody in time"}
     else:
         words = {"opened": "Please decide", "escalated": "Handed on", "delegated": "Handed on"}.get(kind, "Still waiting")

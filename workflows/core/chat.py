@@ -21,10 +21,17 @@ _TEAMS_TEXT, _TEAMS_TITLE, _TEAMS_NAME, _TEAMS_FIELD = 8_000, 250, 100, 250
 """Below what each of them takes; longer text ends with an ellipsis."""
 
 _URL = re.compile(r"https?://[^\s<>\"|\\^`{}]+", re.IGNORECASE)
+_MARKS = re.compile(
+    # An address stays as it is, or it would lead elsewhere; no bracket belongs to it that could hide another.
+    r"(?P<address>https?://[^\s<>\"|\\^`{}\[\]()]+)"
+    r"|(?P<mark>[\\`*_~|\[\]<])"
+    r"|(?P<start>^[ \t]*(?:[-+#>]|[0-9]{1,9}(?=[.)])))",
+    re.IGNORECASE | re.MULTILINE,
+)
 
 
 class Notice(msgspec.Struct, frozen=True):
-    """A text in Markdown, with what may stand around it."""
+    """A text in Markdown, with what may stand around it, which is plain."""
 
     text: str
     title: str = ""
@@ -34,6 +41,31 @@ class Notice(msgspec.Struct, frozen=True):
 
 def is_link(text: str) -> bool:
     return len(text) <= 2_000 and _URL.fullmatch(text) is not None
+
+
+def plain(text: str) -> str:
+    """A text as Markdown that shows it as it is (CommonMark, section 2.4), in the Markdown of all these systems.
+
+    Adaptive Cards take a subset of CommonMark, also in the titles and values of facts; Discord has marks of its own, and
+    a backslash before them as well.
+    """
+    return _MARKS.sub(_as_it_is, text)
+
+
+def _as_it_is(found: re.Match[str]) -> str:
+    if found["start"] is not None:
+        # Of the number of a list its dot is the mark.
+        return f"{found['start']}\\" if found["start"][-1].isdigit() else f"{found['start'][:-1]}\\{found['start'][-1]}"
+    return found["address"] or f"\\{found['mark']}"
+
+
+def _cut_plain(text: str, most: int) -> str:
+    shown = plain(text[: most + 1])
+    if len(shown) <= most:
+        return shown
+    shown = shown[: most - 1]
+    is_half = (len(shown) - len(shown.rstrip("\\"))) % 2 == 1
+    return f"{shown[:-1] if is_half else shown}…"
 
 
 def payload(shape: Shape, notice: Notice) -> dict[str, Any]:
@@ -87,7 +119,7 @@ def _teams(notice: Notice) -> dict[str, Any]:
         body.append(
             {
                 "type": "TextBlock",
-                "text": _teams_plain(_cut(notice.title, _TEAMS_TITLE)),
+                "text": _cut_plain(notice.title, _TEAMS_TITLE),
                 "weight": "Bolder",
                 "size": "Medium",
             }
@@ -96,7 +128,7 @@ def _teams(notice: Notice) -> dict[str, Any]:
     body.append({"type": "TextBlock", "text": _cut(notice.text, _TEAMS_TEXT), "wrap": True})
     if notice.fields:
         facts = [
-            {"title": _cut(name, _TEAMS_NAME), "value": _cut(value, _TEAMS_FIELD)}
+            {"title": _cut_plain(name, _TEAMS_NAME), "value": _cut_plain(value, _TEAMS_FIELD)}
             for name, value in notice.fields.items()
         ]
         body.append({"type": "FactSet", "facts": facts})
@@ -114,15 +146,11 @@ def _teams(notice: Notice) -> dict[str, Any]:
     }
 
 
-def _teams_plain(text: str) -> str:
-    return re.sub(r"([\\`*_\[\]])", r"\\\1", text)
-
-
 def _discord(notice: Notice) -> dict[str, Any]:
     """An embed; `allowed_mentions` keeps `@everyone` in a text from calling anybody."""
     embed: dict[str, Any] = {"description": _cut(notice.text, _DISCORD_TEXT)}
     if notice.title:
-        embed["title"] = _cut(notice.title, _DISCORD_TITLE)
+        embed["title"] = _cut_plain(notice.title, _DISCORD_TITLE)
     if notice.link:
         embed["url"] = notice.link
         embed.setdefault("title", "Open")
@@ -131,7 +159,11 @@ def _discord(notice: Notice) -> dict[str, Any]:
         most = min(_DISCORD_FIELD, 1_000 // len(notice.fields))
         embed["description"] = _cut(notice.text, 3_500)
         embed["fields"] = [
-            {"name": _cut(name or "–", min(_DISCORD_NAME, most)), "value": _cut(value or "–", most), "inline": True}
+            {
+                "name": _cut_plain(name or "–", min(_DISCORD_NAME, most)),
+                "value": _cut_plain(value or "–", most),
+                "inline": True,
+            }
             for name, value in notice.fields.items()
         ]
     return {"embeds": [embed], "allowed_mentions": {"parse": []}}

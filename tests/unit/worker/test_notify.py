@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from typing import Any
 
 import pytest
+from markdown_it import MarkdownIt
 
 from tests.support.servers import HttpServer
 from tests.unit.worker.test_http import context
@@ -14,7 +16,7 @@ from worker.executors import http, notify
 from worker.executors.base import TaskError
 from worker.http.client import Client
 from worker.http.guard import AllowList, Guard
-from workflows.core.chat import SHAPES, Notice, payload
+from workflows.core.chat import SHAPES, Notice, _cut_plain, payload, plain
 
 FULL = {
     "title": "Orders\nof today",
@@ -74,6 +76,44 @@ def test_discord_gets_an_embed_that_calls_nobody() -> None:
     [embed] = body["embeds"]
     assert embed["title"] == "Orders of today" and embed["url"] == FULL["link"]
     assert embed["fields"][0] == {"name": "Refunds", "value": "2", "inline": True}
+
+
+EVIL = "[Approve here](https://evil.example/a_b)"
+
+
+@pytest.mark.parametrize("channel", ["teams", "discord"])
+@pytest.mark.parametrize(
+    "value",
+    [EVIL, "\\[a](https://evil.example)", "https://x.example/[a](https://evil.example)", "**b** _i_ `c` ~~s~~ ||x||",
+     "# big\n- one\n> two\n1. three\n  + four", "<@1> <t:0> <https://a.example>", "-# small"],
+)  # fmt: skip
+def test_values_are_no_markdown(channel: str, value: str) -> None:
+    body = sent({"channel": channel, "title": value, "text": "**mine**", "fields": {value: value}})
+    if channel == "teams":
+        title, text, facts = body["attachments"][0]["content"]["body"]
+        shown, names, values = title["text"], facts["facts"][0]["title"], facts["facts"][0]["value"]
+        assert text["text"] == "**mine**"
+    else:
+        [embed] = body["embeds"]
+        shown, names, values = embed["title"], embed["fields"][0]["name"], embed["fields"][0]["value"]
+        assert embed["description"] == "**mine**"
+    read = MarkdownIt("commonmark").enable(["strikethrough", "table"])
+    for one, meant in ((shown, " ".join(value.split())), (names, value), (values, value)):
+        tokens = [token for token in read.parse(one) if token.type not in ("paragraph_open", "paragraph_close")]
+        [inline] = tokens
+        assert {child.type for child in inline.children or ()} <= {"text", "text_special", "softbreak"}
+        told = "".join("\n" if child.type == "softbreak" else child.content for child in inline.children or ())
+        assert " ".join(told.split()) == " ".join(meant.split())
+
+
+def test_an_address_in_a_value_stays_what_it_is() -> None:
+    assert plain("see https://x.example/a_b*c~d, and a_b") == "see https://x.example/a_b*c~d, and a\\_b"
+
+
+@pytest.mark.parametrize("most", range(2, 12))
+def test_a_value_is_not_cut_between_a_backslash_and_its_letter(most: int) -> None:
+    shown = _cut_plain("a*b\\*[c]", most)
+    assert len(shown) <= most and re.fullmatch(r"(?:[^\\*\[\]]|\\.)*", shown)
 
 
 @pytest.mark.parametrize("shape", SHAPES)
