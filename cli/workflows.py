@@ -11,6 +11,7 @@ from cli.reading import check_json, read
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
 
@@ -26,6 +27,7 @@ def push(connection: Connection, options: Any) -> int:
         document(pushed)
     else:
         print(f"{clean(pushed['name'])} version {pushed['number']}: {clean(pushed['version'])}")
+        _show_problems(pushed.get("problems", ()))
     return DONE
 
 
@@ -136,13 +138,17 @@ def validate(connection: Connection, options: Any) -> int:
     if options.json:
         document(report)
         return DONE if report["valid"] else REFUSED
-    for problem in report["problems"]:
+    _show_problems(report["problems"])
+    print("The document is valid." if report["valid"] else "The document cannot be run.")
+    return DONE if report["valid"] else REFUSED
+
+
+def _show_problems(problems: Iterable[dict[str, Any]]) -> None:
+    for problem in problems:
         hint = f" ({clean(problem['hint'])})" if problem.get("hint") else ""
         severity = clean(problem["severity"])
         place = clean(problem["pointer"] or "(document)")
         print(f"{colour(severity, severity)} {place}: {clean(problem['message'])}{hint}")
-    print("The document is valid." if report["valid"] else "The document cannot be run.")
-    return DONE if report["valid"] else REFUSED
 
 
 def diff(connection: Connection, options: Any) -> int:

@@ -71,11 +71,15 @@ def workflows(request: HttpRequest, limit: int = 100, cursor: str = "") -> HttpR
 
 @router.post("", openapi_extra=documented(PushBody), summary="Push a version")
 def push(request: HttpRequest) -> HttpResponse:
-    """Keeps the document as the newest version and moves the tag `latest` (and `tag`)."""
+    """Keeps the document as the newest version and moves the tag `latest` (and `tag`).
+
+    `problems` are what it is warned of, an assignee say that does not exist.
+    """
     caller = require(request, "write")
     body = parse(request, PushBody)
     pushed = services.push(body.document, user=caller.user, tag=body.tag, note=body.note)
-    return as_json({**_workflow(pushed.workflow), **_version(pushed)}, 201)
+    problems = [problem.as_dict() for problem in services.problems_of(body.document)]
+    return as_json({**_workflow(pushed.workflow), **_version(pushed), "problems": problems}, 201)
 
 
 @router.post("/validate", openapi_extra=documented(ValidateBody), summary="Validate a document")

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import Group, User
+from django.test import Client
 
+from aob_web.accounts.models import ApiToken
 from runs import queries
 from runs.models import Ticket
 from runs.verify import verify
@@ -95,3 +98,16 @@ def test_where_nobody_else_exists_the_run_says_so_and_a_chain_is_gone_along_all_
     assert "too few exist who may" in queries.run(str(alone.run_id))["waiting_for"][0]["what"]
     [cause] = queries.why(str(alone.run_id))["causes"]
     assert cause["who"].startswith("nobody, until")
+
+
+def test_an_assignee_that_does_not_exist_is_a_warning_also_of_a_push(settings: Any) -> None:
+    settings.ALLOWED_HOSTS = ["testserver"]
+    headers = {"Authorization": f"Bearer {ApiToken.issue(user('anna'), 't', ('read', 'write'))}"}
+    nodes = {"ok": {"type": "approval", "config": {"title": "Pay?", "assignees": ["user:ghost", "user:anna"]}}}
+    body = json.dumps({"document": {"name": "warned", "nodes": nodes}})
+    for path, status in (("/api/v1/workflows/validate", 200), ("/api/v1/workflows", 201)):
+        answer = Client().post(path, body, content_type="application/json", headers=headers)
+        [problem] = answer.json()["problems"]
+        assert answer.status_code == status
+        assert (problem["code"], problem["severity"]) == ("assignee_unknown", "warning")
+        assert problem["pointer"] == "/nodes/ok/config/assignees" and "'ghost'" in problem["message"]

@@ -156,6 +156,14 @@ def test_signal_cancel_and_policy_send_what_was_written(stub: Stub, tmp_path: Pa
     ]
 
 
+def test_a_push_says_what_it_is_warned_of(stub: Stub, tmp_path: Path) -> None:
+    warned = {"pointer": "/nodes/ok", "code": "assignee_unknown", "severity": "warning", "message": "There is no 'gone'."}
+    stub.on("POST /workflows", of_json({**WORKFLOW, **VERSION, "problems": [warned]}, 201))
+    (tmp_path / "flow.json").write_text('{"name": "score"}')
+    done = aob("workflow", "push", "flow.json", url=stub.url, cwd=tmp_path)
+    assert done.code == 0 and done.out.splitlines()[1] == "warning /nodes/ok: There is no 'gone'."
+
+
 def test_workflows_are_pushed_and_pulled(stub: Stub, tmp_path: Path) -> None:
     stub.on("POST /workflows", of_json({**WORKFLOW, **VERSION}, 201))
     stub.on("GET /workflows/score/versions/stable", of_json({**VERSION, "document": DOCUMENT}))
