@@ -6,7 +6,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
 
     dependencies = [
-        ('workflows', '0004_patches_fixed'),
+        ('workflows', '0005_experiments_of_rejected_patches'),
     ]
 
     operations = [
