@@ -64,6 +64,8 @@ class StartRequest(msgspec.Struct, frozen=True):
     """The run that gives the inputs, where no person does."""
     before: Sequence[str] = ()
     """Who started the runs that the one which starts this was forked from."""
+    former_key: str | None = None
+    """How older processes kept the key; it counts for the very same request."""
 
     def fingerprint(self) -> str:
         """What makes two requests the same one."""
@@ -332,9 +334,37 @@ def _remember(
             places.setdefault(key, []).append(place)
     if not places:
         return {}
+    prints = {place: requests[place].fingerprint() for several in places.values() for place in several}
+    former = _by_former_keys(cursor, requests, prints)
+    places = {key: left for key, several in places.items() if (left := [one for one in several if one not in former])}
+    return former | _by_keys(cursor, changes, places, prints)
+
+
+def _by_former_keys(
+    cursor: psycopg.Cursor[Any], requests: Sequence[StartRequest], prints: Mapping[int, str]
+) -> dict[int, Started | AobError]:
+    """What was started by keys as they were kept before; nobody keeps them so any more."""
+    former = {place: key for place in prints if (key := requests[place].former_key) is not None}
+    if not former:
+        return {}
+    cursor.execute("SELECT key, request_hash, run_id::text FROM start_key WHERE key = ANY(%s)", [[*former.values()]])
+    known = {key: (request_hash, run) for key, request_hash, run in cursor}
+    return {
+        place: Started(known[key][1], None) for place, key in former.items() if known.get(key, ("",))[0] == prints[place]
+    }
+
+
+def _by_keys(
+    cursor: psycopg.Cursor[Any],
+    changes: Mapping[int, Change],
+    places: Mapping[str, Sequence[int]],
+    prints: Mapping[int, str],
+) -> dict[int, Started | AobError]:
+    """Keeps the keys that are new; gives what the others started, in the places where they are asked for."""
+    if not places:
+        return {}
     # In one order always, so that two batches with the same keys wait for each other instead of deadlocking.
     keys = sorted(places)
-    prints = {place: requests[place].fingerprint() for several in places.values() for place in several}
     outcomes: dict[int, Started | AobError] = {}
     while keys:
         firsts = [places[key][0] for key in keys]
@@ -355,6 +385,22 @@ def _remember(
         # Retention may have deleted a key with its run since it was in the way of ours.
         keys = sorted(set(asked) - {key for key, _, _ in found})
     return outcomes
+
+
+def remember_replay(cursor: psycopg.Cursor[Any], run_id: str, key: str, new: str, asked: Any) -> str | None:
+    """Keeps the Idempotency-Key of a replay; the run that it made before, if so. Raises RunError for another replay."""
+    own = f"replay:{run_id}:{key}"
+    fingerprint = content_hash(encode_ordered(asked))
+    cursor.execute(
+        "INSERT INTO start_key (key, request_hash, run_id) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING RETURNING key",
+        [own, fingerprint, new],
+    )
+    if cursor.fetchone():
+        return None
+    row = cursor.execute("SELECT request_hash, run_id::text FROM start_key WHERE key = %s", [own]).fetchone()
+    if row is None or row[0] != fingerprint:
+        raise _key_reused()
+    return str(row[1])
 
 
 def remember_signal(cursor: psycopg.Cursor[Any], run_id: str, key: str, name: str, payload: Any) -> bool:

@@ -59,6 +59,15 @@ def run(run_id: str, *, with_values: bool = True) -> dict[str, Any]:
     return view
 
 
+def statuses(run_ids: Sequence[str]) -> dict[str, str]:
+    """The statuses of these runs, as far as there are any."""
+    if not run_ids:
+        return {}
+    with db.transaction() as cursor:
+        cursor.execute("SELECT id::text, status FROM run WHERE id = ANY(%s::uuid[])", [list(run_ids)])
+        return dict(cursor.fetchall())
+
+
 def view_of_new(change: Change) -> dict[str, Any]:
     """A run that was just accepted, as `run` would show it, without reading anything."""
     row, state, first, last = change.row, change.held.state, change.events[0], change.events[-1]

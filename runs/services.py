@@ -16,7 +16,7 @@ import psycopg
 import psycopg_pool
 
 from runs import db
-from runs.accepting import Started, StartRequest, new_id, remember_signal, start, start_many
+from runs.accepting import Started, StartRequest, new_id, remember_replay, remember_signal, start, start_many
 from runs.bells import bells
 from runs.blobs import fetch, write_values
 from runs.coordinator import EVENTS_PER_TURN, Advancer, leave
@@ -209,9 +209,11 @@ def replay(
     version: str | None = None,
     by: str,
     guard: Callable[[psycopg.Cursor[Any], str], None] | None = None,
+    key: str | None = None,
 ) -> str:
     """Forks a new run at the start of a node; gives its id. Raises AobError when it cannot be done.
 
+    The same `key` makes the same replay once.
     `guard` is called with the new run's id in the transaction that starts it, and raises where that may not be.
     """
     from runs.core.fork import ReplayError, fork
@@ -222,6 +224,8 @@ def replay(
     ir = ir_of(wanted)
     new = new_id()
     with db.transaction() as cursor:
+        if key is not None and (known := remember_replay(cursor, run_id, key, new, [start_node, inputs, version])):
+            return known
         if guard is not None:
             guard(cursor, new)
         # Retention deletes only what has ended, and passes over what is locked: the new run names its blobs by then.

@@ -249,10 +249,11 @@ def signal(request: HttpRequest, run_id: str) -> HttpResponse:
 
 @router.post("/{run_id}/replay", openapi_extra=documented(ReplayBody), summary="Replay from a node")
 def replay(request: HttpRequest, run_id: str) -> HttpResponse:
-    """Forks a new run; what came before the node is taken from the log."""
+    """Forks a new run; what came before the node is taken from the log. Honours `Idempotency-Key`."""
     caller = require(request, "execute")
     body = parse(request, ReplayBody)
-    new = services.replay(run_id, body.from_, inputs=body.inputs, version=body.version, by=caller.name)
+    key = starts.key_of(_lower(request), caller)
+    new = services.replay(run_id, body.from_, inputs=body.inputs, version=body.version, by=caller.name, key=key)
     return as_json(queries.run(new), 201)
 
 

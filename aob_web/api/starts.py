@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,6 +18,8 @@ from workflows.core.strictjson import decode
 JSON_LINES = frozenset({"application/x-ndjson", "application/jsonl"})
 MAX_KEY = 200
 
+_LIKE_AN_ITEM = re.compile(r"#[0-9]+\Z")
+
 
 def one(data: bytes, headers: Mapping[str, str], caller: Caller) -> services.StartRequest:
     """The start that a body asks for. Raises AobError."""
@@ -28,7 +31,7 @@ def many(
 ) -> tuple[list[services.StartRequest], list[dict[str, Any] | None]]:
     """The starts of a batch, and an answer for each item: None until it is started. Raises AobError.
 
-    An `Idempotency-Key` covers the batch: each item has the key with its place in it.
+    An `Idempotency-Key` covers the batch: each item has the key with its place in it, which no single start has.
     """
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
     items = (
@@ -48,7 +51,7 @@ def many(
     answers: list[dict[str, Any] | None] = [None] * len(items)
     for place, item in enumerate(items):
         try:
-            requests.append(_request(item, None if key is None else f"{key}#{place}", caller))
+            requests.append(_request(item, key, caller, place))
         except AobError as error:
             answers[place] = _refused(error)
     return requests, answers
@@ -62,9 +65,10 @@ def answer_one(started: services.Started) -> dict[str, Any]:
 def answer_many(
     answers: Sequence[dict[str, Any] | None], outcomes: Sequence[services.Started | AobError]
 ) -> dict[str, Any]:
-    """The answers of a batch, completed by what became of its starts."""
+    """The answers of a batch, completed by what became of its starts; read again where a key had started them before."""
+    known = queries.statuses([one.id for one in outcomes if isinstance(one, services.Started) and one.change is None])
     coming = iter(outcomes)
-    return {"items": [_item(next(coming)) if answer is None else answer for answer in answers]}
+    return {"items": [_item(next(coming), known) if answer is None else answer for answer in answers]}
 
 
 def runs_ahead(headers: Mapping[str, str]) -> bool:
@@ -72,10 +76,10 @@ def runs_ahead(headers: Mapping[str, str]) -> bool:
     return "respond-async" not in headers.get("prefer", "").lower()
 
 
-def _item(outcome: services.Started | AobError) -> dict[str, Any]:
+def _item(outcome: services.Started | AobError, known: Mapping[str, str]) -> dict[str, Any]:
     if isinstance(outcome, AobError):
         return _refused(outcome)
-    status = None if outcome.change is None else queries.public_status(outcome.change.held.state)
+    status = known.get(outcome.id) if outcome.change is None else queries.public_status(outcome.change.held.state)
     return {"status": 201, "run": {"id": outcome.id} if status is None else {"id": outcome.id, "status": status}}
 
 
@@ -84,13 +88,23 @@ def _refused(error: AobError) -> dict[str, Any]:
     return {"status": details["status"], "problem": details}
 
 
-def _request(value: Any, key: str | None, caller: Caller) -> services.StartRequest:
-    return wanted(shape(value, StartBody), key, caller)
+def _request(value: Any, key: str | None, caller: Caller, place: int | None = None) -> services.StartRequest:
+    return wanted(shape(value, StartBody), key, caller, place)
 
 
-def wanted(body: StartBody, key: str | None, caller: Caller) -> services.StartRequest:
-    """The start that somebody asks for, under a key of `own_key`."""
-    return services.StartRequest(body.workflow, body.inputs, body.priority, body.labels, key, caller.name)
+def wanted(body: StartBody, key: str | None, caller: Caller, place: int | None = None) -> services.StartRequest:
+    """The start that somebody asks for, under a key of `own_key`; `place` is that in a batch."""
+    kept, former = (None, None) if key is None else _kept_as(key, place)
+    return services.StartRequest(
+        body.workflow, body.inputs, body.priority, body.labels, kept, caller.name, former_key=former
+    )
+
+
+def _kept_as(key: str, place: int | None) -> tuple[str, str | None]:
+    """How a key is kept, and how it was before, when `K#0` could be that of a single start or of a batch's first."""
+    if place is not None:
+        return f"batch:{key}#{place}", f"{key}#{place}"
+    return (f"one:{key}", key) if _LIKE_AN_ITEM.search(key) else (key, None)
 
 
 def _decoded(data: bytes) -> Any:

@@ -105,7 +105,11 @@ class Starts:
         if scope["path"] == BATCH:
             requests, answers = starts.many(body, headers, caller)
             outcomes = await groups.submit(requests) if requests else []
-            await _answer(send, 200, starts.answer_many(answers, outcomes), *preferred)
+            if any(isinstance(one, services.Started) and one.change is None for one in outcomes):
+                items = await self._in_thread(starts.answer_many, answers, outcomes)
+            else:
+                items = starts.answer_many(answers, outcomes)
+            await _answer(send, 200, items, *preferred)
             return
         [outcome] = await groups.submit([starts.one(body, headers, caller)])
         if isinstance(outcome, AobError):
