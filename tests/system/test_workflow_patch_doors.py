@@ -162,7 +162,8 @@ def test_patches_are_reviewed_tried_and_undone_on_pages_without_scripts(
         ran(aob, "on-pages", x)
     path = "/api/v1/workflows/on-pages/patches"
     reason = "<script>alert(1)</script> & " + "W" * 300
-    patch = aob.request("POST", path, {"operations": BREAKING, "reason": reason, "mode": "review"})[1]
+    body = {"operations": BREAKING, "reason": reason, "mode": "review"}
+    patch = aob.request("POST", path, body, token=colleague.token)[1]
     page = signed_in(browser, aob, java_script_enabled=False)
     page.goto("/workflows/on-pages/")
     patches = page.locator("#patches")
