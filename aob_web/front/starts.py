@@ -25,7 +25,7 @@ from aob_web.accounts.access import Caller, allowed, bearer
 from aob_web.api import problems, starts
 from aob_web.front.grouping import Groups
 from runs import services
-from runs.admission import Overloaded
+from runs.errors import Unavailable
 from workflows.core.errors import AobError, LimitExceeded
 
 Scope = dict[str, Any]
@@ -147,24 +147,33 @@ class Starts:
         return await asyncio.get_running_loop().run_in_executor(self._readers, run)
 
     async def _body(self, headers: dict[str, str], receive: Receive) -> bytes:
+        """The whole body; what it takes is in `_held` then, until the caller takes it out."""
         limit = settings.DATA_UPLOAD_MAX_MEMORY_SIZE
         announced = headers.get("content-length", "0")
         parts: list[bytes] = []
         size = int(announced) if announced.isdigit() else 0
         taken = 0
-        while size <= limit:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise _ClientGone
-            part = message.get("body", b"")
-            parts.append(part)
-            taken += len(part)
-            size = max(size, taken)
-            if self._held + taken > MAX_BODIES:
-                raise Overloaded("overloaded", "Too many large requests at a time.", hint="Try again later.")
-            if not message.get("more_body"):
-                self._held += taken
-                return parts[0] if len(parts) == 1 else b"".join(parts)
+        is_whole = False
+        try:
+            while size <= limit:
+                message = await receive()
+                if message["type"] == "http.disconnect":
+                    raise _ClientGone
+                part = message.get("body", b"")
+                # Counted as it comes: a body that is never finished is held like any other.
+                if self._held + len(part) > MAX_BODIES:
+                    raise Unavailable("overloaded", "Too many large requests at a time.", hint="Try again later.")
+                self._held += len(part)
+                parts.append(part)
+                taken += len(part)
+                size = max(size, taken)
+                if not message.get("more_body"):
+                    is_whole = True
+                    return parts[0] if len(parts) == 1 else b"".join(parts)
+        finally:
+            if not is_whole:
+                self._held -= taken
+                parts.clear()
         await drain(receive, MAX_DRAINED - taken)
         raise LimitExceeded(
             "request_too_large",
