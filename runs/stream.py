@@ -292,6 +292,9 @@ async def follow(
                     if not feed.begun:
                         feed.begin(min(after, last))
                         bells.look([run_id])
+                if feed.top > after:
+                    # It came while something else was awaited above, and rang for nobody.
+                    continue
                 before = feed.top
                 await feed.changed(KEEP_SECONDS)
                 if feed.top == before:

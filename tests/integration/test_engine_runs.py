@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import psycopg
@@ -246,3 +247,33 @@ def test_a_replay_is_not_decided_by_who_started_the_run_before_it() -> None:
     approvals.decide(ticket["ticket"], "approve", by=people["berta"])
     assert ended(third)["output"]["ok"]["by"] == "berta"
     verified(third)
+
+
+def test_an_event_that_comes_while_rights_are_looked_up_is_sent_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from runs import stream
+
+    run = start(graph({"wait": {"type": "signal", "config": {"name": "go"}}}))
+    monkeypatch.setattr(stream, "RECHECK_SECONDS", -1.0)
+
+    async def play() -> list[str | None]:
+        found: list[str | None] = []
+        bells = stream.hub()
+
+        async def permitted() -> bool:
+            feed = bells._feeds[run]
+            if feed.begun and feed.top < 3:
+                await asyncio.to_thread(services.signal, run, "go", 1, by="ada")
+                while feed.top < 3:
+                    bells.look([run])
+                    await asyncio.sleep(0.01)
+            return True
+
+        async for event in stream.follow(run, 2, permitted=permitted):
+            found.append(event and event.type)
+        await bells.pool.close()
+        return found
+
+    monkeypatch.setattr(stream, "KEEP_SECONDS", 0.5)
+    told = asyncio.run(play())
+    first = told.index("SignalReceived")
+    assert told[:first] == [None], "the keep-alive after which rights were looked up, and no other"

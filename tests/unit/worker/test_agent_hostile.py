@@ -241,6 +241,7 @@ def test_a_result_with_broken_characters_is_told_as_an_error() -> None:
         ("gzip, gzip", gzip.compress(gzip.compress(b"x")), httpx2.DecodingError),
         ("gzip", b"no gzip", httpx2.DecodingError),
     ],
+    ids=["gzip", "deflate", "twice", "none"],
 )
 def test_a_small_answer_that_stands_for_a_large_one(coding: str, data: bytes, error: type[Exception]) -> None:
     def answer(request: httpx2.Request) -> httpx2.Response:
