@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -27,8 +28,17 @@ from runs.writing import write
 HOLD_MS = 5_000
 """So long one waits for a run that others advance."""
 
+WAIT_MS = 100
+"""So long one waits for it at a time: whoever waits takes a connection and a place of those who hold other runs."""
+
+PAUSE_SECONDS = 0.02
+
 _holding = threading.BoundedSemaphore(db.POOL_SIZE // 2)
 """Who holds a run may need a second connection to read what it names; half of them are left for that."""
+
+
+class _Busy(Exception):
+    """Somebody else has the run."""
 
 
 class Held:
@@ -68,16 +78,41 @@ def hold(run_id: str) -> Iterator[Held]:
     if not is_id(run_id):
         raise unknown_run(run_id)
     tasks, more = None, False
-    with _holding, db.transaction() as cursor:
+    deadline = time.monotonic() + HOLD_MS / 1000
+    while True:
         try:
-            cursor.execute(f"SET LOCAL lock_timeout = {HOLD_MS}")
-            if not cursor.execute("SELECT 1 FROM run WHERE id = %s FOR UPDATE", [run_id]).fetchone():
-                raise unknown_run(run_id)
-        except psycopg.errors.LockNotAvailable:
-            raise Unavailable("run_busy", "The run is busy; nothing was changed.", hint="Try again.") from None
-        held = Held(cursor, run_id)
-        yield held
-        if held.events:
-            tasks, more = write(cursor, [held.change()], now=held.now)
+            with _place(deadline), db.transaction() as cursor:
+                _lock(cursor, run_id)
+                held = Held(cursor, run_id)
+                yield held
+                if held.events:
+                    tasks, more = write(cursor, [held.change()], now=held.now)
+                break
+        except _Busy:
+            if time.monotonic() > deadline:
+                raise Unavailable("run_busy", "The run is busy; nothing was changed.", hint="Try again.") from None
+            # Without it the place would be taken again before whoever waits for it has woken.
+            time.sleep(PAUSE_SECONDS)
     if tasks is not None:
         bells.ring(tasks=tasks.read(), changed=[run_id], ready=more)
+
+
+@contextmanager
+def _place(deadline: float) -> Iterator[None]:
+    if not _holding.acquire(timeout=max(0.0, deadline - time.monotonic())):
+        raise Unavailable("run_busy", "Too many runs are busy; nothing was changed.", hint="Try again.")
+    try:
+        yield
+    finally:
+        _holding.release()
+
+
+def _lock(cursor: psycopg.Cursor[Any], run_id: str) -> None:
+    """Locks the run's row. Raises _Busy, after a while, when somebody else has it."""
+    try:
+        cursor.execute(f"SET LOCAL lock_timeout = {WAIT_MS}")
+        if not cursor.execute("SELECT 1 FROM run WHERE id = %s FOR UPDATE", [run_id]).fetchone():
+            raise unknown_run(run_id)
+    except psycopg.errors.LockNotAvailable:
+        raise _Busy from None
+    cursor.execute(f"SET LOCAL lock_timeout = {HOLD_MS}")

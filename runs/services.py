@@ -28,6 +28,7 @@ from runs.irs import ir_of
 from runs.models import PRIORITIES
 from runs.starting import checked_inputs, new_run
 from runs.store import Birth
+from runs.turns import TURN_SECONDS, within
 from runs.writing import write
 from workflows.core.compile import compile_retry
 from workflows.core.errors import AobError, LimitExceeded
@@ -224,50 +225,54 @@ def replay(
     ir = ir_of(wanted)
     new = new_id()
     with db.transaction() as cursor:
+        log = events_of(cursor, run_id)
+        now = db.database_now(cursor)
+    if not log:
+        raise unknown_run(run_id)
+    # With no transaction open: reading values takes connections, and many may replay at a time.
+    first = log[0].data
+    values = Values(fetch)
+    old_inputs = values.load([first["inputs"]] if "inputs" in first else first["inputs_ref"])
+    checked = checked_inputs(ir, old_inputs if inputs is None else inputs)
+    starters = [first.get("by"), *first.get("started_before", ())]
+    change, own = new_run(
+        new,
+        ir,
+        checked,
+        now=now,
+        priority=row[3],
+        birth=Birth(forked_from=run_id, inputs_of=run_id if inputs is None else None),
+        by=by,
+        before=[one for one in dict.fromkeys(starters) if one not in (None, by)],
+        extra={
+            "attempt": first.get("attempt", 1) + 1,
+            "forked_from": {"run": run_id, "from": start_node, "copied": 0, "by": by},
+            **({"outside": True} if first.get("outside") else {}),
+        },
+    )
+    state, events = fork(log, start_node, change.events[0], ir_of, values)
+    if checked != old_inputs and any(event.type == "TicketDecided" for event in events):
+        raise ReplayError(
+            "replay_approved_otherwise",
+            f"What people decided before {start_node!r} was decided for the inputs that the run had.",
+            "/inputs",
+            "Replay from the approval, so that it is asked again, or with the same inputs.",
+        )
+    values.new = {**own.new, **values.new}
+    change.held.state = state
+    change.events = events
+    in_time = within(TURN_SECONDS)
+    advance(state, ir_of, values, change.events, at=now, max_events=EVENTS_PER_TURN, go_on=in_time)
+    change.values = values.new
+    with db.transaction() as cursor:
         if key is not None and (known := remember_replay(cursor, run_id, key, new, [start_node, inputs, version])):
             return known
         if guard is not None:
             guard(cursor, new)
         # Retention deletes only what has ended, and passes over what is locked: the new run names its blobs by then.
         cursor.execute("SELECT 1 FROM run WHERE id = %s AND ended_at IS NOT NULL FOR KEY SHARE", [run_id])
-        log = events_of(cursor, run_id)
-        if not log:
+        if cursor.execute("SELECT 1 FROM run WHERE id = %s", [run_id]).fetchone() is None:
             raise unknown_run(run_id)
-        now = db.database_now(cursor)
-        values = Values(fetch)
-        old_inputs = values.load([log[0].data["inputs"]] if "inputs" in log[0].data else log[0].data["inputs_ref"])
-        checked = checked_inputs(ir, old_inputs if inputs is None else inputs)
-        attempt = log[0].data.get("attempt", 1) + 1
-        forked_from = {"run": run_id, "from": start_node, "copied": 0, "by": by}
-        starters = [log[0].data.get("by"), *log[0].data.get("started_before", ())]
-        change, own = new_run(
-            new,
-            ir,
-            checked,
-            now=now,
-            priority=row[3],
-            birth=Birth(forked_from=run_id, inputs_of=run_id if inputs is None else None),
-            by=by,
-            before=[one for one in dict.fromkeys(starters) if one not in (None, by)],
-            extra={
-                "attempt": attempt,
-                "forked_from": forked_from,
-                **({"outside": True} if log[0].data.get("outside") else {}),
-            },
-        )
-        state, events = fork(log, start_node, change.events[0], ir_of, values)
-        if checked != old_inputs and any(event.type == "TicketDecided" for event in events):
-            raise ReplayError(
-                "replay_approved_otherwise",
-                f"What people decided before {start_node!r} was decided for the inputs that the run had.",
-                "/inputs",
-                "Replay from the approval, so that it is asked again, or with the same inputs.",
-            )
-        values.new = {**own.new, **values.new}
-        change.held.state = state
-        change.events = events
-        advance(state, ir_of, values, change.events, at=now, max_events=EVENTS_PER_TURN)
-        change.values = values.new
         new_tasks, more = write(cursor, [change], now=now)
     bells.ring(tasks=new_tasks.read(), ready=more)
     return new

@@ -5,6 +5,8 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import psycopg
@@ -18,7 +20,7 @@ from tests.support.parallel import meanwhile
 from tests.support.system import start
 from tests.support.waiting import eventually
 from tests.unit.runs_core.test_engine import graph, value
-from workflows.core.errors import LimitExceeded
+from workflows.core.errors import AobError, LimitExceeded
 
 
 def test_an_output_above_the_limit_fails_its_node_and_names_the_limit() -> None:
@@ -332,3 +334,54 @@ def test_a_storage_that_answers_late_rests_only_the_runs_that_read_from_it(monke
         return bool(queries.run(late)["status"] == "completed")
 
     eventually(completed)
+
+
+def in_parallel(*calls: Callable[[], Any]) -> list[Any]:
+    with ThreadPoolExecutor(len(calls)) as threads:
+        return [future.exception() or future.result() for future in [threads.submit(call) for call in calls]]
+
+
+def test_as_many_replays_at_a_time_as_there_are_connections_all_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    from runs import store
+
+    document = graph({"a": value("{{ 1 }}"), "b": value("{{ nodes.a + size(inputs.t) }}")}, ("a", "b"))
+    run = start(document, {"t": "x" * 30_000})
+    together, real = threading.Barrier(db.POOL_SIZE), store.events_of
+
+    def events_of(*arguments: Any, **more: Any) -> Any:
+        found = real(*arguments, **more)
+        together.wait(20)
+        return found
+
+    monkeypatch.setattr(store, "events_of", events_of)
+    replays = in_parallel(*[lambda: services.replay(run, "b", by="ada")] * db.POOL_SIZE)
+    assert [queries.run(one)["output"] for one in replays] == [{"b": 30_001}] * db.POOL_SIZE
+
+
+def test_whoever_waits_for_a_busy_run_keeps_nobody_from_another(monkeypatch: pytest.MonkeyPatch) -> None:
+    from runs import holding
+
+    monkeypatch.setattr(holding, "HOLD_MS", 2_000)
+    busy, idle = waiting_runs(2)
+    waiting, real = threading.Semaphore(0), holding._lock
+
+    def lock(cursor: Any, run_id: str) -> None:
+        waiting.release()
+        real(cursor, run_id)
+
+    monkeypatch.setattr(holding, "_lock", lock)
+
+    def hold(run_id: str) -> str:
+        with holding.hold(run_id) as held:
+            return held.state.run_id
+
+    with db.transaction() as cursor, ThreadPoolExecutor(9) as threads:
+        cursor.execute("SELECT 1 FROM run WHERE id = %s FOR UPDATE", [busy])
+        others = [threads.submit(hold, busy) for _ in range(9)]
+        for _ in range(db.POOL_SIZE // 2):
+            waiting.acquire()
+        assert hold(idle) == idle
+        assert not any(other.done() for other in others), "the idle run did not wait for those who give up"
+        errors = [other.exception() for other in others]
+    assert {error.code for error in errors if isinstance(error, AobError)} == {"run_busy"} and None not in errors
+    assert hold(busy) == busy
