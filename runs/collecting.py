@@ -33,11 +33,15 @@ _log = logging.getLogger(__name__)
 
 
 def collect(*, limit: int) -> int:
-    """Deletes up to `limit` unused blobs, and looks for stray files in some of the folders; gives how many went."""
+    """Deletes up to `limit` unused blobs; gives how many went."""
     names = _unused(limit)
-    gone = sum(_delete(names[place : place + AT_ONCE]) for place in range(0, len(names), AT_ONCE))
+    return sum(_delete(names[place : place + AT_ONCE]) for place in range(0, len(names), AT_ONCE))
+
+
+def sweep_folders() -> int:
+    """Looks for stray files in some of the folders, each time in the next ones; gives how many went."""
     first = next(_turns) * FOLDERS_A_TURN
-    return gone + sum(sweep_folder(FOLDERS[place % len(FOLDERS)]) for place in range(first, first + FOLDERS_A_TURN))
+    return sum(sweep_folder(FOLDERS[place % len(FOLDERS)]) for place in range(first, first + FOLDERS_A_TURN))
 
 
 def _unused(limit: int) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 
 import psycopg
@@ -15,6 +16,9 @@ from runs.dispatch import RING_AGAIN_SECONDS, ring_ids
 SWEEP_SECONDS = 2.0
 BATCH = 1000
 RETENTION_EVERY = 150
+RETAIN_AT_ONCE = 500
+RETAIN_SECONDS = 1.0
+"""So long a sweep deletes what is too old; it goes on with the next one, as leases and doorbells do not wait for it."""
 
 _log = logging.getLogger(__name__)
 
@@ -34,8 +38,26 @@ def sweep() -> int:
     return len(lost) + len(quiet)
 
 
-def retain(days: float, *, limit: int = 500) -> int:
+def retain(days: float, *, limit: int = RETAIN_AT_ONCE) -> int:
     """Deletes runs that ended more than `days` ago, with their logs, and blobs that no log names any more."""
+    return _retain(days, limit)[0]
+
+
+def retain_for(seconds: float, days: float, *, limit: int = RETAIN_AT_ONCE) -> bool:
+    """Goes on with `retain`, one small transaction after the other, until so many seconds are over.
+
+    Gives whether more may be left: what ended in the time of a sweep may be much more than one transaction should take.
+    """
+    end = time.monotonic() + seconds
+    collecting.sweep_folders()
+    while True:
+        more = limit in _retain(days, limit)
+        if not more or time.monotonic() > end:
+            return more
+
+
+def _retain(days: float, limit: int) -> tuple[int, int]:
+    """Runs and blobs that were deleted, at most `limit` of each."""
     with db.transaction() as cursor:
         old = [
             row[0]
@@ -55,19 +77,19 @@ def retain(days: float, *, limit: int = 500) -> int:
             ("run", "id"),
         ):  # fmt: skip
             cursor.execute(f"DELETE FROM {table} WHERE {column} = ANY(%s::uuid[])", [old])
-    collecting.collect(limit=limit)
-    return len(old)
+    return len(old), collecting.collect(limit=limit)
 
 
 def run_forever(stop: threading.Event, alive: Callable[[], None]) -> None:
     """The sweeper process."""
     turn = 0
+    more = False
     while not stop.is_set():
         alive()
         try:
             sweep()
-            if settings.AOB_RETENTION_DAYS > 0 and turn % RETENTION_EVERY == 0:
-                retain(settings.AOB_RETENTION_DAYS)
+            if settings.AOB_RETENTION_DAYS > 0 and (more or turn % RETENTION_EVERY == 0):
+                more = retain_for(RETAIN_SECONDS, settings.AOB_RETENTION_DAYS)
         except (psycopg.Error, OSError) as error:
             _log.warning("The sweep failed: %s", error)
         turn += 1

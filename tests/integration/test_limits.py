@@ -385,3 +385,21 @@ def test_whoever_waits_for_a_busy_run_keeps_nobody_from_another(monkeypatch: pyt
         errors = [other.exception() for other in others]
     assert {error.code for error in errors if isinstance(error, AobError)} == {"run_busy"} and None not in errors
     assert hold(busy) == busy
+
+
+def test_retention_goes_on_until_nothing_is_left_or_its_time_is_up() -> None:
+    document = graph({"a": value(1)})
+    services.start_many([services.StartRequest(document, {}) for _ in range(10)])
+    with db.transaction() as cursor:
+        cursor.execute("UPDATE run SET ended_at = ended_at - interval '9 days'")
+
+    def left() -> int:
+        with db.transaction() as cursor:
+            found = cursor.execute("SELECT count(*) FROM run").fetchone()
+        assert found is not None
+        return int(found[0])
+
+    assert sweeper.retain_for(0.0, 2, limit=3) is True
+    assert left() == 7, "one small transaction when there is no time for more"
+    assert sweeper.retain_for(30.0, 2, limit=3) is False
+    assert left() == 0
