@@ -21,13 +21,13 @@ from runs.bells import bells
 from runs.blobs import fetch, write_values
 from runs.coordinator import EVENTS_PER_TURN, Advancer, leave
 from runs.core.advance import advance
-from runs.core.events import Fact
-from runs.core.values import Values, put
+from runs.core.events import Event, Fact
+from runs.core.values import MissingValue, Values, put
 from runs.errors import RunError, Unavailable, is_id, unknown_run
 from runs.irs import ir_of
 from runs.models import PRIORITIES
 from runs.starting import checked_inputs, new_run
-from runs.store import Birth
+from runs.store import Birth, Change
 from runs.turns import TURN_SECONDS, within
 from runs.writing import write
 from workflows.core.compile import compile_retry
@@ -217,19 +217,42 @@ def replay(
     The same `key` makes the same replay once.
     `guard` is called with the new run's id in the transaction that starts it, and raises where that may not be.
     """
-    from runs.core.fork import ReplayError, fork
     from runs.store import events_of
 
     row = _row(run_id)
-    wanted = row[1] if version is None else resolve(f"{row[2]}@{version}")
-    ir = ir_of(wanted)
+    ir = ir_of(row[1] if version is None else resolve(f"{row[2]}@{version}"))
     new = new_id()
     with db.transaction() as cursor:
         log = events_of(cursor, run_id)
         now = db.database_now(cursor)
     if not log:
         raise unknown_run(run_id)
-    # With no transaction open: reading values takes connections, and many may replay at a time.
+    try:
+        # With no transaction open: reading values takes connections, and many may replay at a time.
+        change = _forked(log, start_node, new, ir, inputs, now=now, priority=row[3], by=by)
+    except MissingValue:
+        _row(run_id)  # Retention may have deleted it meanwhile.
+        raise
+    with db.transaction() as cursor:
+        if key is not None and (known := remember_replay(cursor, run_id, key, new, [start_node, inputs, version])):
+            return known
+        if guard is not None:
+            guard(cursor, new)
+        # Retention deletes only what has ended, and passes over what is locked: the new run names its blobs by then.
+        cursor.execute("SELECT 1 FROM run WHERE id = %s AND ended_at IS NOT NULL FOR KEY SHARE", [run_id])
+        if cursor.execute("SELECT 1 FROM run WHERE id = %s", [run_id]).fetchone() is None:
+            raise unknown_run(run_id)
+        new_tasks, more = write(cursor, [change], now=now)
+    bells.ring(tasks=new_tasks.read(), ready=more)
+    return new
+
+
+def _forked(
+    log: list[Event], start_node: str, new: str, ir: WorkflowIR, inputs: Any, *, now: int, priority: int, by: str
+) -> Change:
+    """The run `new` with what it takes over from a log, as far as it can be decided at once. Raises AobError."""
+    from runs.core.fork import ReplayError, fork
+
     first = log[0].data
     values = Values(fetch)
     old_inputs = values.load([first["inputs"]] if "inputs" in first else first["inputs_ref"])
@@ -240,13 +263,13 @@ def replay(
         ir,
         checked,
         now=now,
-        priority=row[3],
-        birth=Birth(forked_from=run_id, inputs_of=run_id if inputs is None else None),
+        priority=priority,
+        birth=Birth(forked_from=first["run"], inputs_of=first["run"] if inputs is None else None),
         by=by,
         before=[one for one in dict.fromkeys(starters) if one not in (None, by)],
         extra={
             "attempt": first.get("attempt", 1) + 1,
-            "forked_from": {"run": run_id, "from": start_node, "copied": 0, "by": by},
+            "forked_from": {"run": first["run"], "from": start_node, "copied": 0, "by": by},
             **({"outside": True} if first.get("outside") else {}),
         },
     )
@@ -264,18 +287,7 @@ def replay(
     in_time = within(TURN_SECONDS)
     advance(state, ir_of, values, change.events, at=now, max_events=EVENTS_PER_TURN, go_on=in_time)
     change.values = values.new
-    with db.transaction() as cursor:
-        if key is not None and (known := remember_replay(cursor, run_id, key, new, [start_node, inputs, version])):
-            return known
-        if guard is not None:
-            guard(cursor, new)
-        # Retention deletes only what has ended, and passes over what is locked: the new run names its blobs by then.
-        cursor.execute("SELECT 1 FROM run WHERE id = %s AND ended_at IS NOT NULL FOR KEY SHARE", [run_id])
-        if cursor.execute("SELECT 1 FROM run WHERE id = %s", [run_id]).fetchone() is None:
-            raise unknown_run(run_id)
-        new_tasks, more = write(cursor, [change], now=now)
-    bells.ring(tasks=new_tasks.read(), ready=more)
-    return new
+    return change
 
 
 def foresee(run_id: str, start_node: str) -> tuple[list[str], list[str]]:
