@@ -5,6 +5,7 @@ What is told "accepted" is durable by then (law 1). Nothing is computed while th
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import threading
@@ -389,34 +390,59 @@ def _by_keys(
 
 def remember_replay(cursor: psycopg.Cursor[Any], run_id: str, key: str, new: str, asked: Any) -> str | None:
     """Keeps the Idempotency-Key of a replay; the run that it made before, if so. Raises RunError for another replay."""
-    own = f"replay:{run_id}:{key}"
+    own = f"replay:{run_id}:{_short(key)}"
     fingerprint = content_hash(encode_ordered(asked))
-    cursor.execute(
-        "INSERT INTO start_key (key, request_hash, run_id) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING RETURNING key",
-        [own, fingerprint, new],
-    )
-    if cursor.fetchone():
-        return None
-    row = cursor.execute("SELECT request_hash, run_id::text FROM start_key WHERE key = %s", [own]).fetchone()
-    if row is None or row[0] != fingerprint:
-        raise _key_reused()
-    return str(row[1])
+    while True:
+        cursor.execute(
+            "INSERT INTO start_key (key, request_hash, run_id) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING RETURNING key",
+            [own, fingerprint, new],
+        )
+        if cursor.fetchone():
+            return None
+        row = cursor.execute("SELECT request_hash, run_id::text FROM start_key WHERE key = %s", [own]).fetchone()
+        if row is not None and row[0] != fingerprint:
+            raise _key_reused()
+        if row is not None:
+            return str(row[1])
+        # Retention has deleted it since, with its run.
 
 
-def remember_signal(cursor: psycopg.Cursor[Any], run_id: str, key: str, name: str, payload: Any) -> bool:
-    """Keeps the Idempotency-Key of a signal; True when it was sent before. Raises RunError when that was another one."""
-    own = f"signal:{run_id}:{key}"
-    fingerprint = content_hash(encode_ordered([name, payload]))
-    cursor.execute(
-        "INSERT INTO start_key (key, request_hash, run_id) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING RETURNING key",
-        [own, fingerprint, run_id],
-    )
-    if cursor.fetchone():
-        return False
-    row = cursor.execute("SELECT request_hash FROM start_key WHERE key = %s", [own]).fetchone()
-    if row is None or row[0] != fingerprint:
+def signal_key(run_id: str, key: str) -> str:
+    """How the Idempotency-Key of a signal is kept, however long it is."""
+    return f"signal:{run_id}:{_short(key)}"
+
+
+def _short(key: str) -> str:
+    return f"#{hashlib.sha256(key.encode()).hexdigest()}"
+
+
+def is_known_signal(cursor: psycopg.Cursor[Any], own: str, name: str, payload: Any) -> bool:
+    """Whether a key of `signal_key` was used for this very signal. Raises RunError when that was another one.
+
+    Its row is locked, so that of several requests one sends the signal and the others find it sent.
+    """
+    row = cursor.execute("SELECT request_hash FROM start_key WHERE key = %s FOR UPDATE", [own]).fetchone()
+    if row is not None and row[0] != _print_of(name, payload):
         raise _key_reused()
-    return True
+    return row is not None
+
+
+def remember_signal(cursor: psycopg.Cursor[Any], run_id: str, own: str, name: str, payload: Any) -> bool:
+    """Keeps the key of a signal, locked; True when it was known. Raises RunError when it is that of another signal."""
+    while True:
+        cursor.execute(
+            "INSERT INTO start_key (key, request_hash, run_id) VALUES (%s, %s, %s) ON CONFLICT DO NOTHING RETURNING key",
+            [own, _print_of(name, payload), run_id],
+        )
+        if cursor.fetchone():
+            return False
+        if is_known_signal(cursor, own, name, payload):
+            return True
+        # Retention has deleted it since, with its run.
+
+
+def _print_of(name: str, payload: Any) -> str:
+    return content_hash(encode_ordered([name, payload]))
 
 
 def _key_reused() -> RunError:

@@ -16,14 +16,27 @@ import psycopg
 import psycopg_pool
 
 from runs import db
-from runs.accepting import Started, StartRequest, new_id, remember_replay, remember_signal, start, start_many
+from runs.accepting import (
+    Started,
+    StartRequest,
+    is_known_signal,
+    new_id,
+    remember_replay,
+    remember_signal,
+    signal_key,
+    start,
+    start_many,
+)
 from runs.bells import bells
 from runs.blobs import fetch, write_values
 from runs.coordinator import EVENTS_PER_TURN, Advancer, leave
+from runs.core.accept import accepts
 from runs.core.advance import advance
 from runs.core.events import Event, Fact
+from runs.core.state import public_status
 from runs.core.values import MissingValue, Values, put
 from runs.errors import RunError, Unavailable, is_id, unknown_run
+from runs.holding import hold
 from runs.irs import ir_of
 from runs.models import PRIORITIES
 from runs.starting import checked_inputs, new_run
@@ -39,7 +52,7 @@ from workflows.services import document_of, resolve
 
 MAX_SIGNAL_BYTES = 256 * 1024
 ANSWER_SECONDS = 10.0
-"""So long whoever says something to a ticket waits for the run to take it."""
+"""So long whoever sends a signal, or says something to a ticket, waits for the run to take it."""
 
 _log = logging.getLogger(__name__)
 
@@ -88,18 +101,28 @@ def resume(run_id: str, *, by: str) -> None:
 
 
 def signal(run_id: str, name: str, payload: Any, *, by: str, key: str | None = None) -> None:
-    """Sends a signal; it is kept when its node is not reached yet. The same `key` sends it once.
+    """Sends a signal and waits until it stands in the run's log; it is kept when its node is not reached yet.
 
-    Raises RunError when the workflow has no such signal or the payload fits none of its nodes.
+    The same `key` sends it once, also when the run has ended since. Raises RunError when the workflow has no such signal,
+    the payload fits none of its nodes, or the run ends first; LimitExceeded when as many as it keeps wait already;
+    Unavailable when the run does not get its turn. Then nothing was recorded.
     """
-    _require_live(run_id, "signalled")
     try:
         check(payload)
     except AobError as error:
         raise RunError(error.code, error.message, f"/payload{error.pointer or ''}", error.hint) from None
     if len(encode(payload)) > MAX_SIGNAL_BYTES:
         raise LimitExceeded("signal_too_large", f"A payload has at most {MAX_SIGNAL_BYTES} bytes.", "/payload")
-    ir = ir_of(_row(run_id)[1])
+    own = new_id() if key is None else signal_key(run_id, key)
+    fact = {"run": run_id, "type": "SignalReceived", "key": own, "after": 0}
+    if key is not None and is_id(run_id):
+        with db.statement() as cursor:
+            is_sent = is_known_signal(cursor, own, name, payload) and _is_somewhere(cursor, fact)
+        if is_sent and _is_taken(fact):
+            return
+    row = _row(run_id)
+    _require_status(run_id, row[0], "signalled")
+    ir = ir_of(row[1])
     if ir.signals is not None and name not in ir.signals:
         names = ", ".join(ir.signals) or "none"
         raise RunError(
@@ -110,14 +133,32 @@ def signal(run_id: str, name: str, payload: Any, *, by: str, key: str | None = N
         )
     _check_payload(ir, name, payload)
     values = Values()
-    data = {"name": name, "by": by}
     stored = values.store(payload, max_bytes=MAX_SIGNAL_BYTES, what="The payload")
+    data = put({"name": name, "by": by, "key": own}, "payload", stored)
     with db.transaction() as cursor:
-        if key is not None and remember_signal(cursor, run_id, key, name, payload):
-            return
-        write_values(cursor, values.new)
-        leave(cursor, run_id, Fact("SignalReceived", None, put(data, "payload", stored)))
-    _go_on(run_id)
+        # A key that is known without its fact was refused or taken back before it was recorded: it is sent again.
+        if key is None or not (remember_signal(cursor, run_id, own, name, payload) and _is_somewhere(cursor, fact)):
+            fact["after"] = row[4]
+            write_values(cursor, values.new)
+            leave(cursor, run_id, Fact("SignalReceived", None, data))
+    if not _is_taken(fact):
+        raise _signal_refused(run_id, name, data)
+
+
+def _signal_refused(run_id: str, name: str, data: dict[str, Any]) -> AobError:
+    """Why a signal does not stand in the run's log."""
+    with hold(run_id) as held:
+        if held.state.ended:
+            return _run_ended(run_id, public_status(held.state), "signalled")
+        if not accepts(held.state, Fact("SignalReceived", None, data)):
+            most = held.state.limits.max_stored_signals
+            return LimitExceeded(
+                "limit_stored_signals",
+                f"{most} signals {name[:80]!r} wait in the run {run_id} already; it keeps no more of one name.",
+                "/name",
+                "Send it again when the run has taken some of them.",
+            )
+    return Unavailable("run_busy", f"The run {run_id} did not take the signal; nothing was recorded.", hint="Try again.")
 
 
 def _check_payload(ir: WorkflowIR, name: str, payload: Any) -> None:
@@ -152,26 +193,42 @@ def tell_ticket(run_id: str, kind: str, node: str, data: dict[str, Any], *, afte
     with db.transaction() as cursor:
         write_values(cursor, values.new)
         leave(cursor, run_id, Fact(kind, node, own))
+    return _is_taken({"run": run_id, "type": kind, "key": own["key"], "after": after})
+
+
+def _is_taken(fact: dict[str, Any]) -> bool:
+    """Waits until a fact has left the inbox, and says whether it stands in the log.
+
+    Raises Unavailable when the run does not get its turn; then the fact was taken back.
+    """
+    run_id = fact["run"]
     deadline = time.monotonic() + ANSWER_SECONDS
-    names = {"run": run_id, "type": kind, "key": own["key"], "after": after}
     pause = 0.005
     while True:
         _go_on(run_id)
-        with db.transaction() as cursor:
-            # One snapshot: a fact leaves the inbox in the transaction in which it comes into the log.
-            found = cursor.execute(_WHERE_IS_THE_FACT, names).fetchone()
-        assert found is not None
-        waits, counts = found
+        with db.statement() as cursor:
+            waits, counts = _where_is(cursor, fact)
         if not waits:
-            return bool(counts)
+            return counts
         if time.monotonic() > deadline:
             with db.transaction() as cursor:
-                cursor.execute(_TAKE_BACK, names)
+                cursor.execute(_TAKE_BACK, fact)
                 taken_back = cursor.rowcount > 0
             if taken_back:
                 raise Unavailable("run_busy", f"The run {run_id} is busy; nothing was recorded.", hint="Try again.")
         time.sleep(pause)
         pause = min(pause * 2, 0.1)
+
+
+def _where_is(cursor: psycopg.Cursor[Any], fact: dict[str, Any]) -> tuple[bool, bool]:
+    """Whether a fact is in the inbox, and in the log; in one snapshot, as it goes from the one to the other at once."""
+    found = cursor.execute(_WHERE_IS_THE_FACT, fact).fetchone()
+    assert found is not None
+    return bool(found[0]), bool(found[1])
+
+
+def _is_somewhere(cursor: psycopg.Cursor[Any], fact: dict[str, Any]) -> bool:
+    return any(_where_is(cursor, fact))
 
 
 _WHERE_IS_THE_FACT = """
@@ -305,7 +362,7 @@ def again(run_id: str, *, inputs: Any = None, by: str) -> str:
     """Starts the same version once more, with the same inputs or others; gives the new run's id. Raises AobError."""
     from runs.store import events_of
 
-    _, version, _, priority = _row(run_id)
+    _, version, _, priority, _ = _row(run_id)
     with db.transaction() as cursor:
         first = events_of(cursor, run_id, limit=1)[0]
     inputs_of = run_id if inputs is None else None
@@ -315,28 +372,34 @@ def again(run_id: str, *, inputs: Any = None, by: str) -> str:
     return start(StartRequest(document_of(version), inputs, priority=names[priority], by=by, inputs_of=inputs_of)).id
 
 
-def _row(run_id: str) -> tuple[str, str, str, int]:
-    """Status, version, workflow and priority. Raises RunError `run_unknown`."""
-    with db.transaction() as cursor:
-        row = (
-            cursor.execute("SELECT status, version, workflow, priority FROM run WHERE id = %s", [run_id]).fetchone()
-            if is_id(run_id)
-            else None
-        )
+def _row(run_id: str) -> tuple[str, str, str, int, int]:
+    """Status, version, workflow, priority and last seq. Raises RunError `run_unknown`."""
+    if not is_id(run_id):
+        raise unknown_run(run_id)
+    with db.statement() as cursor:
+        row = cursor.execute(
+            "SELECT status, version, workflow, priority, last_seq FROM run WHERE id = %s", [run_id]
+        ).fetchone()
     if row is None:
         raise unknown_run(run_id)
-    return row[0], row[1], row[2], row[3]
+    return row[0], row[1], row[2], row[3], row[4]
 
 
 def _require_live(run_id: str, what: str) -> str:
     status = _row(run_id)[0]
-    if status in ("completed", "failed", "cancelled", "timed_out"):
-        raise RunError(
-            "run_ended",
-            f"The run {run_id} has ended ({status}) and cannot be {what}.",
-            hint="Replay it instead.",
-        )
+    _require_status(run_id, status, what)
     return status
+
+
+def _require_status(run_id: str, status: str, what: str) -> None:
+    if status in ("completed", "failed", "cancelled", "timed_out"):
+        raise _run_ended(run_id, status, what)
+
+
+def _run_ended(run_id: str, status: str, what: str) -> RunError:
+    return RunError(
+        "run_ended", f"The run {run_id} has ended ({status}) and cannot be {what}.", hint="Replay it instead."
+    )
 
 
 def _bounded(text: str | None, limit: int = 2000) -> str | None:
