@@ -6,6 +6,8 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
+from django.db import connections
+
 
 def at_once(*calls: Callable[[], Any], seconds: float = 60.0) -> list[Any]:
     """What each gave, or the exception that it raised."""
@@ -18,6 +20,8 @@ def at_once(*calls: Callable[[], Any], seconds: float = 60.0) -> list[Any]:
             outcomes[place] = calls[place]()
         except Exception as error:
             outcomes[place] = error
+        finally:
+            connections.close_all()
 
     threads = [threading.Thread(target=one, args=(place,)) for place in range(len(calls))]
     for thread in threads:
