@@ -14,6 +14,8 @@ from pathlib import Path
 
 from aob_web.lifesign import ALIVE_SECONDS, LifeSign
 
+EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
+
 
 def main() -> None:
     name = sys.argv[1] if len(sys.argv) == 2 else ""
@@ -80,7 +82,16 @@ def agent_runner(alive: LifeSign) -> None:
     from worker.agent.runner import run, settings_of
 
     url, token = settings_of(Path(os.environ.get("AOB_HOME", ".aob")) / "agent-runner.json")
-    asyncio.run(run(url, token, slots=int(os.environ.get("AOB_AGENT_SLOTS", "8")), alive=alive))
+
+    async def work() -> None:
+        if not os.environ.get("AOB_SCRIPTED_URL"):
+            # So that examples with agents run without a key and without the internet, by a script that says what it is.
+            from worker.agent.scripted import serve, with_scripts
+
+            os.environ["AOB_SCRIPTED_URL"] = await serve(with_scripts(EXAMPLES, url))
+        await run(url, token, slots=int(os.environ.get("AOB_AGENT_SLOTS", "8")), alive=alive)
+
+    asyncio.run(work())
 
 
 def front(alive: LifeSign) -> None:

@@ -91,6 +91,20 @@ def test_what_a_template_tells_to_try_happens(
     assert includes(aob.ended(view["id"]), expected)
 
 
+def test_the_example_with_an_agent_runs_without_a_key(aob: Installation) -> None:
+    """By a script that plays its model: to the question whether the team is told, and on."""
+    status, run = aob.request("POST", "/api/v1/runs", {"workflow": "customer-rows", "inputs": {}})
+    assert status == 201, run
+
+    def asked() -> Any:
+        return aob.request("GET", f"/api/v1/approvals?run={run['id']}")[1]["items"]
+
+    [ticket] = eventually(asked, seconds=30)
+    assert aob.request("POST", f"/api/v1/approvals/{ticket['ticket']}/decide", {"answer": "approve"})[0] == 200
+    view = aob.ended(run["id"])
+    assert view["status"] == "completed", view["error"]
+
+
 def test_an_amount_below_zero_is_not_even_started(aob: Installation) -> None:
     document = aob.request("GET", "/api/v1/templates/branch-and-merge")[1]["document"]
     status, problem = aob.request("POST", "/api/v1/runs", {"workflow": document, "inputs": {"amount": -5}})

@@ -73,6 +73,12 @@ def _endpoint(name: str, provider: str) -> tuple[str, str]:
     return _setting(name, f"{named(provider)}_URL"), os.environ.get(f"{named(provider)}_KEY") or "none"
 
 
+_HOW_SCRIPTED = (
+    "`make up` has the script of the examples by itself. Elsewhere start python -m worker.agent.scripted --port 8123,"
+    " and the agent runner with AOB_SCRIPTED_URL=http://127.0.0.1:8123."
+)
+
+
 def _setting(name: str, variable: str) -> str:
     value = os.environ.get(variable, "").strip()
     if not value:
@@ -80,6 +86,8 @@ def _setting(name: str, variable: str) -> str:
             "agent_provider_setting",
             f"The model {name!r} cannot be used: {variable} is not set.",
             transient=False,
-            hint=f"Set {variable} where AOB is started; to try agents without a key, use a `scripted:` model.",
+            hint=_HOW_SCRIPTED
+            if variable == "AOB_SCRIPTED_URL"
+            else f"Set {variable} where AOB is started; to try agents without a key, use a `scripted:` model.",
         )
     return value

@@ -302,6 +302,23 @@ def _event(kind: str, value: dict[str, Any]) -> str:
     return f"event: {kind}\n{_data({'type': kind, **value})}"
 
 
+async def serve(script: dict[str, Any], *, host: str = "127.0.0.1", port: int = 0) -> str:
+    """Answers in this process for as long as its loop runs; gives the address."""
+    runner = web.AppRunner(Provider(script).app(), access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, host, port).start()
+    return f"http://{host}:{runner.addresses[0][1]}"
+
+
+def with_scripts(folder: Path, url: str) -> dict[str, Any]:
+    """The built-in script and those of the examples, which speak to the AOB at this address."""
+    conversations = dict(DEFAULT_SCRIPT["conversations"])
+    for file in sorted(folder.glob("*/script.json")):
+        text = file.read_text(encoding="utf-8").replace("http://127.0.0.1:8800", url)
+        conversations |= json.loads(text)["conversations"]
+    return {"conversations": conversations}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=WHO)
     parser.add_argument("--host", default="127.0.0.1")

@@ -136,6 +136,7 @@ def test_it_is_made_again_only_so_often(status: int) -> None:
         ("anthropic:m", "ANTHROPIC_API_KEY"),
         ("acme:m", "AOB_LLM_ACME_URL"),
         ("my-own:m", "AOB_LLM_MY_OWN_URL"),
+        ("scripted:m", "AOB_SCRIPTED_URL"),
     ],
 )
 def test_a_provider_that_is_not_set_up_says_what_to_set(model: str, variable: str) -> None:
@@ -145,10 +146,11 @@ def test_a_provider_that_is_not_set_up_says_what_to_set(model: str, variable: st
     from worker.http.client import Client
 
     task = AgentTask("r", "n", 1, {"model": model, "prompt": "?"}, {}, {})
-    with environment(OPENAI_API_KEY="", ANTHROPIC_API_KEY=""), pytest.raises(Exception) as caught:
+    with environment(OPENAI_API_KEY="", ANTHROPIC_API_KEY="", AOB_SCRIPTED_URL=""), pytest.raises(Exception) as caught:
         asyncio.run(work(task, MemoryJournal(), MemoryTools(), Client()))
     assert caught.value.code == "agent_provider_setting"  # type: ignore[attr-defined]
     assert variable in str(caught.value)
+    assert "use a `scripted:` model" not in str(caught.value.hint) or not model.startswith("scripted:")  # type: ignore[attr-defined]
 
 
 def test_any_endpoint_that_speaks_the_protocol_can_be_named() -> None:
