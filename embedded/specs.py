@@ -76,8 +76,8 @@ def hint_about_models(environ: Mapping[str, str]) -> str:
     python = os.path.relpath(sys.executable)
     return (
         "  Agents have no language model yet. Stop, and start with a key: OPENAI_API_KEY=… make up; or with\n"
-        "  ANTHROPIC_API_KEY or OLLAMA_BASE_URL. Models like that of the example customer-rows, scripted:customers, answer\n"
-        "  from a script. That is no language model. For a script of your own, set AOB_SCRIPTED_URL=http://127.0.0.1:8123 and\n"
+        "  ANTHROPIC_API_KEY or OLLAMA_BASE_URL. Without one models `scripted:…`, as in the example customer-rows,\n"
+        "  answer from a script that is no language model; for your own set AOB_SCRIPTED_URL=http://127.0.0.1:8123 and\n"
         f"  {sys.executable if python.startswith('..') else python} -m worker.agent.scripted --port 8123 --script FILE"
     )
 
