@@ -151,3 +151,23 @@ describe("merge", () => {
 
   const touchesLayout = (a: WorkflowDoc, b: WorkflowDoc): boolean => !same(a.layout, b.layout) || !same(a.notes, b.notes);
 });
+
+describe("reconnecting an edge", () => {
+  const doc = {
+    name: "w",
+    nodes: { a: { type: "transform" }, b: { type: "transform" }, c: { type: "transform" } },
+    edges: { "a-b": { from: "a", to: "b", when: "output > 1" }, "b-c": { from: "b", to: "c" } },
+  } as unknown as WorkflowDoc;
+
+  it("takes one end elsewhere and keeps the rest", () => {
+    const moved = edits.reconnect(doc, [], "a-b", { from: "a", to: "c", port: "error" });
+    expect(moved.edges!["a-b"]).toEqual({ from: "a", to: "c", port: "error", when: "output > 1" });
+    expect(edits.reconnect(moved, [], "a-b", { from: "a", to: "b", port: "out" })).toEqual(doc);
+  });
+
+  it("goes nowhere where it would make a circle, or is there already", () => {
+    expect(edits.reconnect(doc, [], "b-c", { from: "b", to: "a", port: "out" })).toBe(doc);
+    expect(edits.reconnectRefusal(doc, [], "b-c", { from: "a", to: "b", port: "out" })).toContain("connected already");
+    expect(edits.reconnectRefusal(doc, [], "a-b", { from: "a", to: "b", port: "out" })).toBeNull();
+  });
+});

@@ -57,4 +57,11 @@ describe("progress", () => {
       }),
     );
   });
+
+  it("shows a loop as running from its first iteration on", () => {
+    const log = [event(1, "RunStarted", null, { version: "sha256:a" }), event(2, "IterationStarted", "again[0]"), event(3, "NodeWaiting", "again[0]/ask")];
+    const loop = standingAt(log, 3).nodes.get("again");
+    expect([loop?.state, loop?.items]).toEqual(["running", { done: 1, total: null }]);
+    expect(standingAt([...log, event(4, "NodeCompleted", "again", { taken: [] })], 4).nodes.get("again")?.state).toBe("done");
+  });
 });

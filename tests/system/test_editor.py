@@ -551,6 +551,88 @@ def test_expressions_are_shown_on_what_the_last_run_passed_over(page: Page, aob:
     expect(side).to_contain_text("= 6")
 
 
+def test_what_leads_to_a_port_is_drawn_from_it_and_an_edge_is_taken_elsewhere(page: Page, aob: Installation) -> None:
+    name = begin(page)
+    page.emulate_media(reduced_motion="reduce")
+    mouse, keys = Mouse(page), Keys(page)
+    mouse.drop("Log", 420, 300)
+    keys.leave()
+    keys.press("Escape")
+    port = page.locator('[data-node="log"] > .port.target').bounding_box()
+    assert port is not None
+    page.mouse.move(port["x"] + 5, port["y"] + 5)
+    page.mouse.down()
+    page.mouse.move(port["x"] - 60, port["y"] + 160, steps=6)
+    page.mouse.up()
+    dialog = page.get_by_role("dialog", name="Add a node")
+    expect(dialog.get_by_role("combobox", name="Add a node before log")).to_be_visible()
+    expect(dialog).to_contain_text("Fail does not fit here")
+    keys.choose("transform")
+    eventually(lambda: list(saved(aob, name).get("edges", {}).values()) == [{"from": "transform", "to": "log"}])
+    page.get_by_role("button", name="Close", exact=True).click()
+    mouse.drop("Delay", 60, 120)
+    page.get_by_role("button", name="Close", exact=True).click()
+    page.get_by_role("button", name="Show everything").click()
+    grip = page.locator(".react-flow__edgeupdater-source").bounding_box()
+    end = page.locator('[data-node="delay"] .port.source').first.bounding_box()
+    assert grip is not None and end is not None
+    page.mouse.move(grip["x"] + grip["width"] / 2, grip["y"] + grip["height"] / 2)
+    page.mouse.down()
+    page.mouse.move(end["x"] + 5, end["y"] + 5, steps=8)
+    page.mouse.up()
+    eventually(lambda: list(saved(aob, name).get("edges", {}).values()) == [{"from": "delay", "to": "log"}])
+    keys.press("Control+z")
+    eventually(lambda: list(saved(aob, name).get("edges", {}).values()) == [{"from": "transform", "to": "log"}])
+
+
+def test_a_node_has_a_menu_by_mouse_and_by_key(page: Page, aob: Installation) -> None:
+    name = begin(page)
+    keys = Keys(page)
+    keys.add("log")
+    keys.leave()
+    page.locator('[data-node="log"]').click(button="right")
+    menu = page.get_by_role("menu", name="Menu of log")
+    menu.get_by_role("menuitem", name="Duplicate").click()
+    expect(page.locator(".react-flow__node")).to_have_count(2)
+    keys.press("Shift+F10")
+    expect(page.get_by_role("menuitem", name="Settings")).to_be_focused()
+    keys.press("ArrowUp", "ArrowUp", "Enter")
+    expect(page.locator(".react-flow__node")).to_have_count(1)
+    eventually(lambda: len(saved(aob, name)["nodes"]) == 1)
+
+
+def test_what_is_arranged_or_added_is_seen(page: Page, aob: Installation) -> None:
+    page.emulate_media(reduced_motion="reduce")
+    begin(page)
+    mouse, keys = Mouse(page), Keys(page)
+    mouse.drop("Log", 60, 300)
+    before = page.locator('[data-node="log"]').bounding_box()
+    mouse.drop("Map", 120, 420)
+    eventually(lambda: page.locator('[data-node="map"]').bounding_box())
+    assert page.locator('[data-node="log"]').bounding_box() == before, "what is seen whole moves nothing else"
+    keys.leave()
+    for _ in range(6):
+        keys.add("transform")
+        keys.leave()
+    keys.press("Escape", "a")
+    expect(page.get_by_role("status").filter(has_text="Arranged")).to_be_visible()
+    for node in ("log", "map", "transform", "transform6"):
+        expect(page.locator(f'[data-node="{node}"]')).to_be_in_viewport(ratio=0.99)
+    keys.press("n")
+    expect(page.locator("[data-note]")).to_be_in_viewport(ratio=0.99)
+
+
+def test_on_a_small_screen_a_chosen_node_offers_its_settings(page: Page) -> None:
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto("/workflows/api-fan-out/edit/")
+    eventually(lambda: page.get_by_role("button", name="Show everything").click() or _is_in_view(page, "list"))
+    page.locator('[data-node="list"]').click()
+    page.get_by_role("button", name="Settings of Fetch the list").click()
+    expect(page.get_by_role("region", name="Settings of list")).to_be_visible()
+    for tool in page.get_by_role("toolbar", name="Tools").get_by_role("button").all():
+        expect(tool).to_be_in_viewport(ratio=0.99)
+
+
 HOSTILE = '<img src=x onerror="window.broken=1"><script>window.broken=1</script>{{ 1/0 }}\u202e\u0000'.replace("\0", "")
 
 

@@ -18,10 +18,10 @@ import {
 } from "@xyflow/react";
 import { type DragEvent, type PointerEvent, type ReactElement, type RefObject, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from "react";
 
-import { splitPath } from "../model/document";
+import { nodeAt, splitPath } from "../model/document";
 import * as edits from "../model/edits";
 import { around, type Box, boxesOf, guides, holds, type Line, meets, type Point } from "../model/geometry";
-import { placesOf } from "../model/layout";
+import { NODE_HEIGHT, NODE_WIDTH, placesOf } from "../model/layout";
 import { firstView, MIN_ZOOM } from "../shared/canvas";
 import { Maximize } from "../shared/icons";
 import { addFromPalette } from "./actions";
@@ -39,6 +39,8 @@ const EDGE_TYPES = { edge: EdgeView };
 export const DRAG_TYPE = "application/x-aob-node-type";
 const GRID: [number, number] = [8, 8];
 const GUIDES_WITHIN = 6;
+/** So far around its end an edge is taken hold of, in pixels. */
+const REACH = 9;
 const STILL: Point = { x: 0, y: 0 };
 
 /** The canvas once its size is known, so that its first picture shows everything. */
@@ -74,6 +76,9 @@ function Graph({ frame, size }: { frame: RefObject<HTMLDivElement | null>; size:
   const [lines, setLines] = useState<readonly Line[]>([]);
   const [hovered, setHovered] = useState<string | null>(null);
 
+  const panel = useEditor((state) => state.panel);
+  /** The one node that is chosen while nothing of it is shown: a small screen asks what to do with it. */
+  const chosen = selection.nodes.length === 1 && panel !== "inspector" ? selection.nodes[0] : undefined;
   const places = placesOf(doc);
   const picked = useMemo(
     () => new Set([...selection.nodes, ...selection.notes.map((id) => `note:${id}`), ...selection.edges]),
@@ -182,12 +187,27 @@ function Graph({ frame, size }: { frame: RefObject<HTMLDivElement | null>; size:
     return { path: from.path, from: from.id, to: to.id, same: from.path.join("/") === to.path.join("/") };
   }, []);
 
-  const isValid = useCallback(
-    (wanted: Connection | FlowEdge) => {
-      const { path, from, to, same } = connection(wanted.source, wanted.target);
-      return same && edits.refusal(useEditor.getState().history.present, path, from, to, wanted.sourceHandle ?? "out") === null;
+  /** The edge of which an end is being dragged. */
+  const held = useRef<string | null>(null);
+
+  const refusalOf = useCallback(
+    (source: string, target: string, port: string): string | null => {
+      const { path, from, to, same } = connection(source, target);
+      if (!same) return "An edge joins two nodes of the same graph.";
+      const doc = useEditor.getState().history.present;
+      return held.current === null ? edits.refusal(doc, path, from, to, port) : edits.reconnectRefusal(doc, path, splitEdge(held.current).id, { from, to, port });
     },
     [connection],
+  );
+
+  const isValid = useCallback((wanted: Connection | FlowEdge) => refusalOf(wanted.source, wanted.target, wanted.sourceHandle ?? "out") === null, [refusalOf]);
+
+  const reconnect = useCallback(
+    (old: FlowEdge, wanted: Connection) => {
+      const { path, from, to } = connection(wanted.source, wanted.target);
+      edit("Reconnect", (now) => edits.reconnect(now, path, splitEdge(old.id).id, { from, to, port: wanted.sourceHandle ?? "out" }));
+    },
+    [connection, edit],
   );
 
   const connect = useCallback(
@@ -200,22 +220,32 @@ function Graph({ frame, size }: { frame: RefObject<HTMLDivElement | null>; size:
   );
 
   const dropped = useCallback(
-    (event: MouseEvent | TouchEvent, state: { isValid: boolean | null; fromNode: { id: string } | null; fromHandle: { id?: string | null; type: string } | null; toNode: { id: string } | null }) => {
-      if (state.isValid || state.fromNode === null || state.fromHandle?.type !== "source") return;
-      const port = state.fromHandle.id ?? "out";
+    (event: MouseEvent | TouchEvent, state: { isValid: boolean | null; fromNode: { id: string } | null; fromHandle: { id?: string | null; type: string } | null; toNode: { id: string } | null; toHandle: { id?: string | null } | null }) => {
+      if (state.isValid || state.fromNode === null || state.fromHandle === null) return;
+      const isSource = state.fromHandle.type === "source";
       if (state.toNode !== null) {
-        const { path, from, to, same } = connection(state.fromNode.id, state.toNode.id);
-        const why = same
-          ? edits.refusal(useEditor.getState().history.present, path, from, to, port)
-          : "An edge joins two nodes of the same graph.";
+        const [source, target] = isSource ? [state.fromNode.id, state.toNode.id] : [state.toNode.id, state.fromNode.id];
+        const port = (isSource ? state.fromHandle.id : state.toHandle?.id) ?? "out";
+        const why = refusalOf(source, target, port);
         if (why !== null) say(why, "error");
         return;
       }
+      if (held.current !== null) return;
       const { path } = splitPath(state.fromNode.id);
       const at = inGraph(stage.current, path, pointOf(event));
-      open({ kind: "palette", from: { name: state.fromNode.id, port }, path, at });
+      if (isSource) open({ kind: "palette", from: { name: state.fromNode.id, port: state.fromHandle.id ?? "out" }, path, at });
+      else open({ kind: "palette", to: state.fromNode.id, path, at: { x: at.x - NODE_WIDTH, y: at.y - NODE_HEIGHT / 2 } });
     },
-    [connection, open, pointOf, say],
+    [open, pointOf, refusalOf, say],
+  );
+
+  const menu = useCallback(
+    (event: { preventDefault: () => void; clientX: number; clientY: number }, name: string) => {
+      event.preventDefault();
+      if (!useEditor.getState().selection.nodes.includes(name)) select({ nodes: [name] });
+      open({ kind: "menu", of: name, at: { x: event.clientX, y: event.clientY } });
+    },
+    [open, select],
   );
 
   const onDrop = useCallback(
@@ -288,6 +318,13 @@ function Graph({ frame, size }: { frame: RefObject<HTMLDivElement | null>; size:
         }}
         onConnect={connect}
         onConnectEnd={dropped}
+        onReconnect={reconnect}
+        onReconnectStart={(_, edge) => (held.current = edge.id)}
+        onReconnectEnd={() => (held.current = null)}
+        reconnectRadius={REACH}
+        onNodeContextMenu={(event, node) => {
+          if (!node.id.startsWith("note:")) menu(event, node.id);
+        }}
         isValidConnection={isValid}
         onNodeClick={(event, node) => {
           if (!node.id.startsWith("note:") && opensForm(event)) useEditor.getState().show("inspector");
@@ -302,6 +339,8 @@ function Graph({ frame, size }: { frame: RefObject<HTMLDivElement | null>; size:
           if (opensForm(event)) useEditor.getState().show("inspector");
         }}
         onPaneContextMenu={(event) => {
+          const found = shown.isFar ? under(event as MouseEvent) : null;
+          if (found !== null) return menu(event as MouseEvent, found);
           event.preventDefault();
           open({ kind: "palette", path: [], at: pointOf(event as MouseEvent) });
         }}
@@ -328,6 +367,16 @@ function Graph({ frame, size }: { frame: RefObject<HTMLDivElement | null>; size:
             <Maximize size={14} aria-hidden="true" />
           </ControlButton>
         </Controls>
+        {chosen !== undefined && (
+          <Panel position="bottom-center" className="node-bar">
+            <button type="button" className="main" onClick={() => useEditor.getState().show("inspector")}>
+              Settings of <bdi>{nodeAt(doc, chosen)?.title || splitPath(chosen).id}</bdi>
+            </button>
+            <button type="button" onClick={() => open({ kind: "menu", of: chosen })}>
+              More
+            </button>
+          </Panel>
+        )}
         <Panel position="bottom-right" className="overview-panel">
           <Overview nodes={nodes} boxes={boxes} />
         </Panel>
@@ -374,7 +423,7 @@ function pace(ms: number): number {
 /** Fits, zooms and follows: what is chosen stays in sight, beyond the edge of the canvas or behind a form that opened. */
 function useLooking(stage: RefObject<Stage>, frame: RefObject<HTMLDivElement | null>): void {
   const flow = useReactFlow();
-  const name = useEditor((state) => state.selection.nodes[0]);
+  const name = useEditor(({ selection: { nodes, notes } }) => nodes[0] ?? (notes[0] === undefined ? undefined : `note:${notes[0]}`));
   const panel = useEditor((state) => state.panel);
   useEffect(() => {
     const look = (box: Box | null, padding: number, maxZoom: number): void => {
@@ -403,15 +452,22 @@ function useLooking(stage: RefObject<Stage>, frame: RefObject<HTMLDivElement | n
       const canvas = frame.current;
       if (box === undefined || canvas === null) return;
       const { x: left, y: top, zoom } = flow.getViewport();
-      const at = { x: box.x * zoom + left, y: box.y * zoom + top, w: box.w * zoom, h: box.h * zoom };
-      const isSeen = at.x >= 0 && at.y >= 0 && at.x + at.w <= canvas.clientWidth && at.y + at.h <= canvas.clientHeight;
-      const isLarge = at.w > canvas.clientWidth || at.h > canvas.clientHeight;
-      if (!isSeen && !(isLarge && at.x < canvas.clientWidth && at.x + at.w > 0 && at.y < canvas.clientHeight && at.y + at.h > 0)) {
-        void flow.setCenter(box.x + box.w / 2, box.y + box.h / 2, { zoom, duration: pace(150) });
-      }
+      // By no more than it takes: what people look at stays where it is.
+      const x = left + into(box.x * zoom + left, box.w * zoom, canvas.clientWidth);
+      const y = top + into(box.y * zoom + top, box.h * zoom, canvas.clientHeight);
+      if (x !== left || y !== top) void flow.setViewport({ x, y, zoom }, { duration: pace(150) });
     }, 60);
     return () => clearTimeout(timer);
   }, [flow, frame, stage, name, panel]);
+}
+
+/** Between what is brought into sight and the border, in pixels. */
+const FROM_BORDER = 16;
+
+/** How far something has to move to be seen whole on one axis; nothing where it is larger than the canvas and partly seen. */
+function into(start: number, extent: number, room: number): number {
+  if (extent > room - 2 * FROM_BORDER) return start < room && start + extent > 0 ? 0 : FROM_BORDER - start;
+  return start < 0 ? FROM_BORDER - start : start + extent > room ? room - FROM_BORDER - start - extent : 0;
 }
 
 function selectionOf(names: readonly string[], edges: readonly string[]): { nodes: string[]; notes: string[]; edges: string[] } {

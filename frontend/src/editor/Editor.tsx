@@ -17,7 +17,7 @@ import { ConnectDialog, EdgesDialog, FindDialog, MoveDialog, Palette, PaletteDia
 import { JsonPanel, ProblemsPanel, SettingsPanel, VersionsPanel } from "./panels";
 import { PeekPanel } from "./Peek";
 import { usePresence } from "./presence";
-import { ShortcutsDialog, useShortcuts } from "./shortcuts";
+import { NodeMenu, ShortcutsDialog, useShortcuts } from "./shortcuts";
 import { type EditorState, type Panel, useDoc, useEditor } from "./store";
 import { leaveTrying } from "./trying";
 
@@ -106,6 +106,7 @@ function Workbench({ name }: { name: string }): ReactElement {
       <MoveDialog />
       <FindDialog onFound={showNode} />
       <ShortcutsDialog />
+      <NodeMenu />
       {isOfRun ? (
         <Suspense>
           <Proposing />

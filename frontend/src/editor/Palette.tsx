@@ -4,7 +4,7 @@ import { type ReactElement } from "react";
 
 import { at, edgeName, graphAt, joinPath, splitPath } from "../model/document";
 import * as edits from "../model/edits";
-import { portsOf } from "../model/types";
+import { type NodeType, portsOf, type Registry } from "../model/types";
 import { Chooser } from "../shared/Chooser";
 import { Dialog } from "../shared/Dialog";
 import { TypeIcon } from "../shared/icons";
@@ -53,34 +53,51 @@ export function Palette(): ReactElement {
 export function PaletteDialog(): ReactElement | null {
   const dialog = useEditor((state) => state.dialog);
   const registry = useEditor((state) => state.registry);
-  const { open } = useEditor.getState();
+  const { open, pins, outputs } = useEditor.getState();
   if (dialog?.kind !== "palette") return null;
-  const { path, from, edge, at } = dialog;
-  const after = from === undefined ? "" : ` after ${splitPath(from.name).id}${from.port === "out" ? "" : ` (${from.port})`}`;
+  const { path, from, to, edge, at: place } = dialog;
+  const where =
+    from !== undefined ? ` after ${splitPath(from.name).id}${from.port === "out" ? "" : ` (${from.port})`}` : to !== undefined ? ` before ${splitPath(to).id}` : edge !== undefined ? " into the edge" : "";
+  const all = [...registry.values()];
+  const fits = all.filter((type) => edge === undefined ? to === undefined || leadsOn(type, registry).length > 0 : leadsOn(type, registry).includes("out"));
+  const given = from === undefined ? undefined : (at(pins, from.name) ?? at(outputs, from.name));
+  const isFirst = (type: NodeType): boolean => (from?.port === "error" ? AFTER_ERRORS.has(type.name) : Array.isArray(given) && type.name === "map");
+  const first = fits.filter(isFirst);
+  const left = all.filter((type) => !fits.includes(type)).map((type) => type.title);
   return (
     <Dialog label="Add a node" className="chooser-dialog" onClose={() => open(null)}>
       <Chooser
-        label={`Add a node${after}`}
+        label={`Add a node${where}`}
         empty="No node type has these words."
-        choices={[...registry.values()].map((type) => ({
+        note={left.length === 0 ? undefined : `${left.join(", ")} ${left.length === 1 ? "does" : "do"} not fit here: nothing follows ${left.length === 1 ? "it" : "them"} by ${edge === undefined ? "a port" : "the port out"}.`}
+        choices={[...first, ...fits.filter((type) => !isFirst(type))].map((type) => ({
           key: type.name,
           text: type.title,
           detail: firstSentence(type.help),
-          group: type.category,
+          group: isFirst(type) ? (from?.port === "error" ? "after an error" : "over this list") : type.category,
           icon: <TypeIcon name={type.icon} />,
         }))}
         onChoose={(name) => {
           open(null);
           addFromPalette(name, {
             path,
-            ...(at ? { at } : {}),
+            ...(place ? { at: place } : {}),
             ...(from ? { from } : {}),
+            ...(to ? { to } : {}),
             ...(edge ? { edge } : {}),
           });
         }}
       />
     </Dialog>
   );
+}
+
+/** What often follows the port by which a failure is left. */
+const AFTER_ERRORS = new Set(["log", "notify", "email", "approval", "fail"]);
+
+/** The ports by which another node may follow one of this type. */
+function leadsOn(type: NodeType, registry: Registry): string[] {
+  return portsOf(edits.blankNode(type), registry).filter((port) => port !== "error");
 }
 
 function firstSentence(text: string): string {

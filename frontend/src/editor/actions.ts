@@ -14,6 +14,8 @@ export interface AddOptions {
   path: readonly string[];
   at?: edits.Point;
   from?: { name: string; port: string };
+  /** The node that it leads to. */
+  to?: string;
   edge?: { path: readonly string[]; id: string };
 }
 
@@ -32,6 +34,10 @@ export function addFromPalette(typeName: string, options: AddOptions): void {
     if (options.from !== undefined) {
       const { id } = splitPath(options.from.name);
       next = edits.addEdge(next, options.path, { from: id, to: made.id, port: options.from.port }).doc;
+    }
+    if (options.to !== undefined) {
+      const [port] = portsOf(edits.blankNode(type), registry);
+      next = edits.addEdge(next, options.path, { from: made.id, to: splitPath(options.to).id, port: port ?? "out" }).doc;
     }
     return next;
   });
@@ -168,6 +174,7 @@ export async function arrange(isOpening = false): Promise<void> {
     return;
   }
   edit("Arrange", (now) => ({ ...now, layout: { ...now.layout, ...layout } }));
+  requestAnimationFrame(() => document.dispatchEvent(new Event("aob-fit")));
   say("Arranged.");
 }
 

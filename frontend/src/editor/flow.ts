@@ -17,7 +17,7 @@ import {
   splitPath,
   type WorkflowDoc,
 } from "../model/document";
-import { BODY_MARGIN, BODY_TOP, NODE_HEIGHT, NODE_WIDTH, PORT_HEIGHT } from "../model/layout";
+import { BODY_MARGIN, BODY_TOP, NODE_HEIGHT, NODE_WIDTH, PORT_HEIGHT, type SizeOf } from "../model/layout";
 import { type NodeType, portsOf, type Registry } from "../model/types";
 
 export interface NodeData extends Record<string, unknown> {
@@ -47,13 +47,14 @@ export function nodeSize(ports: number): { width: number; height: number } {
   return { width: NODE_WIDTH, height: NODE_HEIGHT + (ports > 1 ? ports * PORT_HEIGHT : 0) };
 }
 
-/** The size of a node that is closed. */
-export function closedSize(doc: WorkflowDoc, name: string, registry: Registry): { width: number; height: number } {
+/** The size of a node that is closed, and where its ports are. */
+export function closedSize(doc: WorkflowDoc, name: string, registry: Registry): ReturnType<SizeOf> {
   const { path, id } = splitPath(name);
   const graph = graphAt(doc, path);
   const node = at(graph?.nodes, id);
   const used = new Set(Object.values(graph?.edges ?? {}).flatMap((edge) => (edge.from === id ? [edge.port ?? "out"] : [])));
-  return nodeSize(node === undefined ? 0 : shown(portsOf(node, registry), used).length);
+  const ports = node === undefined ? [] : shown(portsOf(node, registry), used);
+  return { ...nodeSize(ports.length), ports: ports.map((port, index) => ({ id: port, y: portTop(ports, index) })) };
 }
 
 const UNUSED: ReadonlySet<string> = new Set();

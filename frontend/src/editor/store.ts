@@ -13,9 +13,11 @@ import type { Problem, RunView } from "../shared/api";
 
 export type Panel = "inspector" | "problems" | "json" | "versions" | "settings" | "peek" | null;
 export type Dialog =
-  | { kind: "palette"; from?: { name: string; port: string }; edge?: { path: string[]; id: string }; at?: edits.Point; path: string[] }
+  | { kind: "palette"; from?: { name: string; port: string }; to?: string; edge?: { path: string[]; id: string }; at?: edits.Point; path: string[] }
   | { kind: "connect"; from: string }
   | { kind: "edges"; of: string }
+  /** What can be done with a node, at a place of the screen. */
+  | { kind: "menu"; of: string; at?: edits.Point }
   | { kind: "move"; names: readonly string[] }
   | { kind: "shortcuts" }
   | { kind: "publish" }

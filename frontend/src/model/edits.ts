@@ -170,6 +170,17 @@ export function setEdge(doc: WorkflowDoc, path: GraphPath, id: string, change: P
   });
 }
 
+/** Takes an end of an edge elsewhere; its condition stays. The same document where it may not go there. */
+export function reconnect(doc: WorkflowDoc, path: GraphPath, id: string, ends: { from: string; to: string; port: string }): WorkflowDoc {
+  if (reconnectRefusal(doc, path, id, ends) !== null) return doc;
+  return setEdge(doc, path, id, { ...ends, port: ends.port === "out" ? (undefined as never) : ends.port });
+}
+
+/** Why an edge may not get these ends, in words; null when it may. */
+export function reconnectRefusal(doc: WorkflowDoc, path: GraphPath, id: string, { from, to, port }: { from: string; to: string; port: string }): string | null {
+  return refusal(removeEdges(doc, path, [id]), path, from, to, port);
+}
+
 /** Puts a node into an edge: before → node → after, the condition and the port stay with the first half. */
 export function splice(doc: WorkflowDoc, path: GraphPath, edgeId: string, id: string): WorkflowDoc {
   const edge = under(graphAt(doc, path)?.edges, edgeId);

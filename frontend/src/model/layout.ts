@@ -1,6 +1,6 @@
 // Places for nodes by elkjs, in a worker and loaded when it is first wanted; bodies are laid out inside of their nodes.
 
-import type { ElkNode } from "elkjs/lib/elk-api";
+import type { ElkNode, ElkPort } from "elkjs/lib/elk-api";
 
 import { at, graphAt, type GraphDoc, type GraphPath, graphs, isGraph, joinPath, type Place, record, type WorkflowDoc } from "./document";
 
@@ -20,7 +20,8 @@ const OPTIONS = {
   "elk.padding": `[top=${BODY_TOP},left=${BODY_MARGIN},bottom=${BODY_MARGIN},right=${BODY_MARGIN}]`,
 };
 
-export type SizeOf = (name: string) => { width: number; height: number };
+/** How large a closed node is, and by which ports it is left: each so far below its upper edge. */
+export type SizeOf = (name: string) => { width: number; height: number; ports?: readonly { id: string; y: number }[] };
 
 /** New places for all nodes of a document, or for the nodes of one graph of it and below. */
 export async function laidOut(doc: WorkflowDoc, path: GraphPath, sizeOf: SizeOf): Promise<Record<string, Place>> {
@@ -38,7 +39,8 @@ export async function laidOut(doc: WorkflowDoc, path: GraphPath, sizeOf: SizeOf)
   }
 }
 
-function elkGraph(doc: WorkflowDoc, graph: GraphDoc, path: GraphPath, id: string, sizeOf: SizeOf): ElkNode {
+/** A graph as elk takes it; edges leave by their ports, so that they cross no more than the order of the ports asks for. */
+export function elkGraph(doc: WorkflowDoc, graph: GraphDoc, path: GraphPath, id: string, sizeOf: SizeOf): ElkNode {
   return {
     id,
     layoutOptions: OPTIONS,
@@ -46,16 +48,35 @@ function elkGraph(doc: WorkflowDoc, graph: GraphDoc, path: GraphPath, id: string
       const name = joinPath(path, key);
       const body: unknown = node.config?.["body"];
       if (isGraph(body) && at(doc.layout, name)?.open && Object.keys(body.nodes).length > 0) {
-        return elkGraph(doc, body, [...path, key], name, sizeOf);
+        const inner = elkGraph(doc, body, [...path, key], name, sizeOf);
+        return { ...inner, ports: elkPorts(name, sizeOf), layoutOptions: { ...inner.layoutOptions, "elk.portConstraints": "FIXED_ORDER" } };
       }
-      return { id: name, ...sizeOf(name) };
+      const { width, height } = sizeOf(name);
+      return { id: name, width, height, ports: elkPorts(name, sizeOf), layoutOptions: { "elk.portConstraints": "FIXED_POS" } };
     }),
     edges: Object.entries(graph.edges ?? {}).map(([key, edge]) => ({
       id: `${id}:${key}`,
-      sources: [joinPath(path, edge.from)],
-      targets: [joinPath(path, edge.to)],
+      sources: [portName(joinPath(path, edge.from), edge.port ?? "out", sizeOf)],
+      targets: [`${joinPath(path, edge.to)} in`],
     })),
   };
+}
+
+function elkPorts(name: string, sizeOf: SizeOf): ElkPort[] {
+  const { width, ports = [] } = sizeOf(name);
+  return [
+    { id: `${name} in`, x: 0, y: NODE_HEIGHT / 2, layoutOptions: { "elk.port.side": "WEST" } },
+    ...ports.map((port, index): ElkPort => ({
+      id: `${name} out ${port.id}`,
+      x: width,
+      y: port.y,
+      layoutOptions: { "elk.port.side": "EAST", "elk.port.index": String(index) },
+    })),
+  ];
+}
+
+function portName(name: string, port: string, sizeOf: SizeOf): string {
+  return sizeOf(name).ports?.some((one) => one.id === port) ? `${name} out ${port}` : name;
 }
 
 function collect(

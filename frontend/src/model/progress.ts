@@ -54,7 +54,6 @@ const STATE_OF: Record<string, NodeState> = {
   NodeWaiting: "waiting",
   ChildStarted: "waiting",
   MapStarted: "running",
-  IterationStarted: "running",
   AgentStepStarted: "running",
   NodeCompleted: "done",
   NodeSkipped: "skipped",
@@ -144,6 +143,8 @@ export class Fold {
   /** Items and iterations belong to the node that owns them. */
   private frame(type: string, frame: string): void {
     const owner = frame.replace(/\[\d+\]$/, "");
+    // A loop says nothing of itself before it ends: it runs from its first iteration on.
+    if (type === "IterationStarted" && !this.activations.has(owner)) this.set(owner, "running");
     const progress = this.nodes.get(plain(owner));
     if (progress === undefined) return;
     if (type === "ItemCompleted" || type === "ItemFailed") {

@@ -10,7 +10,7 @@ export interface Choice {
   icon?: ReactNode;
 }
 
-export function Chooser({ label, choices, empty, onChoose }: { label: string; choices: readonly Choice[]; empty: string; onChoose: (key: string) => void }): ReactElement {
+export function Chooser({ label, choices, empty, note, onChoose }: { label: string; choices: readonly Choice[]; empty: string; note?: string | undefined; onChoose: (key: string) => void }): ReactElement {
   const [search, setSearch] = useState("");
   const [at, setAt] = useState(0);
   const list = useRef<HTMLUListElement>(null);
@@ -72,6 +72,7 @@ export function Chooser({ label, choices, empty, onChoose }: { label: string; ch
         ))}
         {found.length === 0 && <li className="hint">{empty}</li>}
       </ul>
+      {note !== undefined && <p className="hint note-below">{note}</p>}
     </div>
   );
 }

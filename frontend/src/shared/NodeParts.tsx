@@ -28,7 +28,7 @@ export function Ports({ data, onPort }: { data: NodeData; onPort?: (port: string
   const several = data.ports.length > 1;
   return (
     <>
-      <Handle type="target" position={Position.Left} className="port" style={{ top: NODE_HEIGHT / 2 }} isConnectable={onPort !== undefined} />
+      <Handle type="target" position={Position.Left} className="port" style={{ top: NODE_HEIGHT / 2 }} isConnectable={onPort !== undefined} {...(onPort && { title: "drag onto the canvas to add what leads here" })} />
       {data.ports.map((port, index) => {
         const top = portTop(data.ports, index);
         return (
