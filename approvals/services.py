@@ -12,7 +12,7 @@ from typing import Any
 from approvals import reviewing
 from approvals.errors import FormInvalid, TicketError
 from approvals.people import Person
-from approvals.reading import find, row, thread, value
+from approvals.reading import Found, find, row, thread, value
 from approvals.rights import closed, ending, groups_in, why_not
 from runs import services
 from runs.blobs import fetch
@@ -21,6 +21,7 @@ from runs.core.events import Event
 from runs.core.scope import instant
 from runs.core.values import Values
 from runs.patch_tickets import PATCH
+from workflows.core.canonical import value_hash
 from workflows.core.errors import AobError, LimitExceeded
 from workflows.core.schemas import apply_defaults, compile_schema
 from workflows.core.strictjson import check, encode
@@ -84,8 +85,9 @@ def decide(
     form: Any = None,
     seen: str | None = None,
     only_bulk: bool = False,
+    key: str | None = None,
 ) -> dict[str, Any]:
-    """Approves or rejects a ticket; gives it as it is then. It counts once this returns.
+    """Approves or rejects a ticket; gives it as it is then. It counts once this returns. The same `key` answers once.
 
     The form goes with an approval. `seen` is the `context` that whoever decides looked at; another one is refused, and
     none is recorded where nobody says what they saw.
@@ -104,6 +106,8 @@ def decide(
     for _ in range(TRIES):
         found = find(ticket_id)
         shown, asked = found.shown, found.asked
+        if key is not None and _is_said(found, key, answer, reason, form):
+            return ticket(ticket_id, by)
         refused = why_not(shown, by) or closed(shown)
         if refused is not None:
             raise refused
@@ -118,11 +122,31 @@ def decide(
             "context": seen,
             "on": found.version,
             "from": dict(by.door),
+            **({} if key is None else {"under": _kept_as(key)}),
         }
         if services.tell_ticket(shown["run"], "TicketAnswered", shown["node"], data, after=shown["seq"]):
             return ticket(ticket_id, by)
     shown = row(ticket_id)
     raise why_not(shown, by) or closed(shown) or ending(shown)
+
+
+def _is_said(found: Found, key: str, answer: str, reason: str | None, form: Any) -> bool:
+    """Whether this was said under this key before. Raises TicketError where that was something else."""
+    kept = _kept_as(key)
+    for one in found.said:
+        if one.type == "TicketAnswered" and one.data.get("under") == kept:
+            given = _checked_form(form, found.asked, answer)
+            if [answer, reason, given] == [one.data["answer"], one.data.get("reason"), value(Values(fetch), one, "form")]:
+                return True
+            raise TicketError(
+                "idempotency_key_reused", "This Idempotency-Key said something else before.", hint="Use a new key."
+            )
+    return False
+
+
+def _kept_as(key: str) -> str:
+    """A key is nobody else's business. (Without its prefix: it names no blob.)"""
+    return value_hash(key).removeprefix("sha256:")
 
 
 def _decide_patch(

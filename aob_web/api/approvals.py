@@ -10,6 +10,7 @@ from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from ninja import Router
 
 from aob_web.accounts.access import Throttle, door_of, person, require
+from aob_web.api import starts
 from aob_web.api.answers import as_json
 from aob_web.api.bodies import (
     CallbackBody,
@@ -136,10 +137,21 @@ def ticket(request: HttpRequest, ticket: str) -> HttpResponse:
 
 @router.post("/{ticket}/decide", openapi_extra=documented(DecideBody), summary="Decide a ticket")
 def decide(request: HttpRequest, ticket: str) -> HttpResponse:
-    """Counts once it is answered with 200. Somebody who comes second gets 409, with who was first."""
+    """Counts once it is answered with 200. Somebody who comes second gets 409, with who was first.
+
+    Honours `Idempotency-Key`, but for patches.
+    """
     caller = require(request, "execute")
     body = parse(request, DecideBody)
-    found = services.decide(ticket, body.answer, by=person(caller), reason=body.reason, form=body.form, seen=body.seen)
+    found = services.decide(
+        ticket,
+        body.answer,
+        by=person(caller),
+        reason=body.reason,
+        form=body.form,
+        seen=body.seen,
+        key=starts.own_key(request.headers.get("Idempotency-Key"), caller),
+    )
     return as_json(found)
 
 

@@ -14,6 +14,7 @@ from django.test import Client
 from aob_web.accounts.models import ApiToken
 from runs import db
 from runs.services import StartRequest
+from tests.support.system import engine
 
 PURE = {"name": "pure", "nodes": {"a": {"type": "transform", "config": {"output": 1}}}, "edges": {}}
 ASKS: dict[str, Any] = {"name": "asks", "nodes": {"ok": {"type": "approval", "config": {"title": "Go?"}}}, "edges": {}}
@@ -101,3 +102,52 @@ def test_a_replay_under_its_key_is_made_once(anna: Api) -> None:
     status, refused = anna.post(f"runs/{run}/replay", {"from": "a", "inputs": {"x": 1}}, "k")
     assert status == 409 and refused["code"] == "idempotency_key_reused"
     assert Api("berta").post(f"runs/{run}/replay", {"from": "a"}, "k")[1]["id"] != answers[0][1]["id"]
+
+
+FORM = {"type": "object", "properties": {"n": {"type": "integer", "default": 1}, "note": {"type": "string"}}}
+
+
+def asks(api: Api, **config: Any) -> str:
+    node = {"type": "approval", "config": {"title": "Go?", **config}}
+    run = api.start({"name": "asks", "nodes": {"ok": node}, "edges": {}})
+    [found] = api.get(f"approvals?run={run}")["items"]
+    return str(found["ticket"])
+
+
+def test_the_same_decision_under_the_same_key_gets_the_firsts_answer(anna: Api) -> None:
+    ticket = asks(anna, form=FORM)
+
+    def decide(_: int) -> tuple[int, Any]:
+        try:
+            return anna.post(f"approvals/{ticket}/decide", said, "k")
+        finally:
+            connection.close()
+
+    said = {"answer": "approve", "reason": "fine", "form": {"note": "x" * 30_000}}
+    with engine(), ThreadPoolExecutor(3) as several:
+        answers = list(several.map(decide, range(3)))
+        answers.append(decide(3))
+    assert [status for status, _ in answers] == [200] * 4
+    assert {found["status"] for _, found in answers} == {"approved"}
+    assert len(anna.get(f"approvals/{ticket}")["answers"]) == 1
+    for key, changed, code in (
+        ("k", {"answer": "reject"}, "idempotency_key_reused"),
+        ("k", {"form": {"n": 2}}, "idempotency_key_reused"),
+        ("other", {}, "ticket_decided"),
+        (None, {}, "ticket_decided"),
+    ):
+        status, refused = anna.post(f"approvals/{ticket}/decide", {**said, **changed}, key)
+        assert (status, refused["code"]) == (409, code)
+    status, refused = Api("berta").post(f"approvals/{ticket}/decide", said, "k")
+    assert (status, refused["code"]) == (409, "ticket_decided")
+    run = anna.get(f"approvals/{ticket}")["run"]
+    assert anna.get(f"runs/{run}/verify")["ok"]
+
+
+def test_one_voice_of_several_under_a_key_is_one_voice(anna: Api) -> None:
+    ticket = asks(anna, quorum={"n": 2})
+    with engine():
+        for _ in range(2):
+            status, found = anna.post(f"approvals/{ticket}/decide", {"answer": "approve"}, "k")
+            assert status == 200 and found["status"] == "open" and len(found["answers"]) == 1
+        assert Api("berta").post(f"approvals/{ticket}/decide", {"answer": "approve"}, "k")[1]["status"] == "approved"
