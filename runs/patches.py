@@ -228,6 +228,7 @@ def _told(
         "by": first["by"],
         "reason": first["reason"],
         "base": first["base"],
+        "mode": first.get("mode"),
         "before": last.get("before"),
         "version": last.get("version"),
         "first_seq": first_seq,
@@ -350,6 +351,7 @@ def _applied(patch_id: str, proposal: Proposal, head: str, made: patching.Made, 
         "by": msgspec.to_builtins(proposal.author),
         "reason": proposal.reason,
         "base": proposal.base or head,
+        "mode": proposal.mode,
     }
     more = {
         "evidence": proposal.evidence,
@@ -476,8 +478,16 @@ def _known(run_id: str, patch_id: str, proposal: Proposal) -> dict[str, Any] | N
 
 
 def require_same(found: dict[str, Any], proposal: Proposal) -> None:
-    """Raises RunError when a key that proposed one patch proposes another."""
-    if not patches.same(found.get("operations"), patches.normalized(proposal.operations)):
+    """Raises RunError when a key that proposed one patch proposes another, or wants something else done with it.
+
+    What was proposed before its mode was kept is told apart by the rest.
+    """
+    is_same = (
+        patches.same(found.get("operations"), patches.normalized(proposal.operations))
+        and proposal.base in (None, found["base"])
+        and proposal.mode == found.get("mode", proposal.mode)
+    )
+    if not is_same:
         raise RunError("idempotency_key_reused", "This key proposed another patch before.", hint="Use a new key.")
 
 

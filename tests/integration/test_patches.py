@@ -175,10 +175,25 @@ def test_the_same_key_patches_once() -> None:
     run = waiting()
     first = propose(run, add("a", "{{ 1 }}"), key="k")
     assert propose(run, add("a", "{{ 1 }}"), key="k") == first
-    with pytest.raises(RunError) as caught:
-        propose(run, add("b", "{{ 1 }}"), key="k")
-    assert caught.value.code == "idempotency_key_reused"
+    assert propose(run, add("a", "{{ 1 }}"), key="k", base=first["base"]) == first
+    for operations, more in (
+        (add("b", "{{ 1 }}"), {}),
+        (add("a", "{{ 1 }}"), {"mode": "shadow"}),
+        (add("a", "{{ 1 }}"), {"base": first["version"]}),
+    ):
+        with pytest.raises(RunError) as caught:
+            propose(run, operations, key="k", **more)
+        assert caught.value.code == "idempotency_key_reused"
     assert len(patches.listed(run)) == 1
+
+
+def test_what_was_only_tried_under_a_key_is_not_applied_under_it() -> None:
+    run = waiting()
+    tried = propose(run, add("a", "{{ 1 }}"), key="k", mode="shadow")
+    assert propose(run, add("a", "{{ 1 }}"), key="k", mode="shadow") == tried and tried["status"] == "shadow"
+    with pytest.raises(RunError) as caught:
+        propose(run, add("a", "{{ 1 }}"), key="k", mode="auto")
+    assert caught.value.code == "idempotency_key_reused"
 
 
 @pytest.mark.parametrize("kind", ["person", "agent"])
