@@ -113,5 +113,8 @@ def _parse(command: Command, arguments: list[str]) -> Any:
         known = [name for name, _ in (*command.arguments, *COMMON) if name.startswith("-")]
         hint = _nearest(unknown[0].partition("=")[0], known) if unknown[0].startswith("-") else ""
         raise UsageError(f"`{made.prog}` cannot use {unknown[0]!r}.{hint} See `{made.prog} --help`.")
+    for name, keywords in command.arguments:
+        if not name.startswith("-") and getattr(options, name) == "":
+            raise UsageError(f"`{made.prog}`: {keywords.get('metavar', name)} is empty. See `{made.prog} --help`.")
     options.action = command.path[-1]
     return options

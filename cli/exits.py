@@ -25,8 +25,14 @@ class Unreachable(Exception):
         super().__init__(message)
         self.connected = connected
 
+    @property
+    def hint(self) -> str:
+        if self.connected:
+            return "`aob doctor` says whether it runs. What was asked for may have been done."
+        return "Is it running? Start it with `make up` or `aob up`."
+
     def problem(self) -> dict[str, Any]:
-        return {"type": "urn:aob:problem:unreachable", "code": "unreachable", "detail": str(self)}
+        return {"type": "urn:aob:problem:unreachable", "code": "unreachable", "detail": str(self), "hint": self.hint}
 
 
 class Refused(Exception):
@@ -93,8 +99,7 @@ def _told(command: Callable[[], int], as_json: bool) -> int:
     except Refused as error:
         return _tell(as_json, error.problem, list(error.lines()), REFUSED)
     except Unreachable as error:
-        advice = [] if error.connected else ["  Is it running? Start it with `make up` or `aob up`."]
-        return _tell(as_json, error.problem(), [f"aob: {error}", *advice], UNREACHABLE)
+        return _tell(as_json, error.problem(), [f"aob: {error}", f"  {error.hint}"], UNREACHABLE)
     except KeyboardInterrupt:
         print("\naob: interrupted.", file=sys.stderr)
         return INTERRUPTED

@@ -18,7 +18,7 @@ MOST_WAITS = 10
 def quick(arguments: list[str]) -> int | None:
     """Executes `RUN [--json]`; None when there is anything else, which the parser understands."""
     names = [word for word in arguments if word != "--json"]
-    if len(names) != 1 or names[0].startswith("-"):
+    if len(names) != 1 or names[0].startswith("-") or not names[0]:
         return None
     as_json = "--json" in arguments
     return guarded(lambda: status(Connection.find(None, None), names[0], as_json=as_json), as_json=as_json)

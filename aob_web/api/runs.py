@@ -135,9 +135,7 @@ def events(
     if filter not in ("", "errors"):
         raise AobError("filter_unknown", f"There is no filter {filter[:40]!r}.", "/filter", "Use filter=errors.")
     if "text/event-stream" not in request.headers.get("Accept", ""):
-        queries.require(run_id)
-        if not 0 <= after <= MAX_SEQ:
-            raise AobError("seq_invalid", "`after` is not a seq.", "/after", "Use the seq of the last event you have.")
+        after = stream.resume_at(run_id, str(after))
         return as_json(
             queries.events(
                 run_id, after=after, limit=limit, node=node, errors=filter == "errors", is_brief=view == "brief"

@@ -77,6 +77,26 @@ def test_a_mistake_in_usage_is_two_and_says_what_was_meant(arguments: list[str],
     assert words in done.err and "Traceback" not in done.err
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["run", "pause", ""], ["run", "status", ""], ["run", "status", "", "--json"], ["approve", "", "approve"],
+        ["patch", "show", ""], ["logs", "stream", ""],
+    ],
+)  # fmt: skip
+def test_an_empty_name_is_a_mistake_that_no_server_is_asked_about(stub: Stub, arguments: list[str]) -> None:
+    done = aob(*arguments, url=stub.url)
+    assert done.code == 2 and "is empty" in done.err and stub.requests == []
+
+
+def test_silence_is_told_with_what_to_do_about_it_in_every_form() -> None:
+    for arguments in (["run", "list"], ["run", "status", ID], ["logs", "stream", ID]):
+        plain = aob(*arguments, url="http://127.0.0.1:1")
+        told = aob(*arguments, "--json", url="http://127.0.0.1:1")
+        assert plain.code == told.code == 3
+        assert told.json()["code"] == "unreachable" and told.json()["hint"] in plain.err and "aob up" in plain.err
+
+
 def test_server_commands_go_on_in_a_python_with_packages(tmp_path: object) -> None:
     for arguments in (["up", "--help"], ["--json", "doctor", "--help"]):
         done = aob(*arguments)
