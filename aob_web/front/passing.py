@@ -41,7 +41,7 @@ HOP_BY_HOP = frozenset(
 
 WEBSOCKET = frozenset({"sec-websocket-key", "sec-websocket-version", "sec-websocket-extensions", "sec-websocket-accept"})
 GONE = (aiohttp.ClientError, ConnectionError, TimeoutError)
-TRY_AGAIN_LATER = 1013
+POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013
 
 
 _log = logging.getLogger(__name__)
@@ -117,7 +117,7 @@ class Passing:
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def websocket(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """One WebSocket, closed with the code that either end gives; with 1013 when the web process went away."""
+        """One WebSocket, closed with the code that either end gives; with 1013 when the web process is away."""
         send = _limited(send)
         await receive()
         try:
@@ -128,7 +128,14 @@ class Passing:
                 autoping=True,
                 max_msg_size=4 * 1024 * 1024,
             )
+        except aiohttp.WSServerHandshakeError as error:
+            await send(
+                {"type": "websocket.close", "code": POLICY_VIOLATION, "reason": f"The web answers {error.status}."}
+            )
+            return
         except GONE:
+            # A close before the acceptance is a 403 to the client, as if it might not come: it would not come again.
+            await send({"type": "websocket.accept"})
             await send({"type": "websocket.close", "code": TRY_AGAIN_LATER, "reason": "The web process does not answer."})
             return
         async with upstream:
