@@ -466,10 +466,11 @@ def test_the_audit_says_who_decided_what_from_where_and_why(
 ) -> None:
     ticket = asked(aob, n="=1+1", assignees=[people["anna"][0]])
     seen = aob.request("GET", f"/api/v1/approvals/{ticket['ticket']}")[1]
-    decide(aob, ticket, reason="=cmd()", token=people["anna"][2])
+    decide(aob, ticket, reason="=cmd()", seen=seen["context"], token=people["anna"][2])
     claimed = asked(aob)
     assert decide(aob, claimed, X_AOB_Client="203.0.113.7")[0] == 200
     by_cli = asked(aob)
+    shown = aob.request("GET", f"/api/v1/approvals/{by_cli['ticket']}")[1]["context"]
     aob.json("approve", by_cli["ticket"], "reject")
     output(aob, ticket)
     lines = [json.loads(line) for line in aob.aob("approvals", "audit", "--since", "1h").splitlines()]
@@ -479,8 +480,9 @@ def test_the_audit_says_who_decided_what_from_where_and_why(
     assert (answered["door"], answered["token"], answered["address"]) == ("token", "for a test", "127.0.0.1")
     [own] = [one for one in lines if one["ticket"] == claimed["ticket"] and one["what"] == "answered"]
     assert own["address"] == "127.0.0.1", "an address is what the front saw, not what a client says"
+    assert own["context"] is None, "nobody said what they saw"
     [rejected] = [one for one in lines if one["ticket"] == by_cli["ticket"] and one["what"] == "answered"]
-    assert rejected["door"] == "cli"
+    assert rejected["door"] == "cli" and rejected["context"] == shown
     assert [one["at"] for one in lines if one["what"] == "decided"] == sorted(
         one["at"] for one in lines if one["what"] == "decided"
     )
@@ -657,6 +659,41 @@ def test_a_ticket_is_decided_on_its_page_with_its_form(page: Page, aob: Installa
     expect(page.locator("#decide-title")).to_have_text("Closed")
     page.goto("/approvals/?tab=closed")
     expect(page.locator(f"#ticket-{ticket['ticket']}")).to_contain_text("by admin")
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("scripts", [True, False])
+def test_enter_in_a_field_decides_nothing(browser: Browser, aob: Installation, scripts: bool) -> None:
+    word = f"enter-{uuid.uuid4().hex[:6]}"
+    ticket = asked(aob, n=word, form=FORM, bulk=True)
+    page = signed_in(browser, aob, java_script_enabled=scripts)
+    page.goto(f"/approvals/{ticket['ticket']}/")
+    for field in ("Percent", "A field called answer"):
+        page.get_by_label(field).press("Enter")
+    page.goto(f"/approvals/?q={word}")
+    page.locator(".pick input[name=ticket]").check()
+    page.locator(".pick input[name=ticket]").press("Enter")
+    page.get_by_label("Reason").press("Enter")
+    page.goto(f"/approvals/{ticket['ticket']}/")
+    expect(page.locator("#decide-title")).to_have_text("Decide")
+    page.get_by_role("button", name="Approve").press("Enter")
+    expect(page.locator("#messages")).to_contain_text("Approved")
+    page.context.close()
+
+
+@pytest.mark.browser
+def test_a_comment_leaves_the_reason_that_is_being_written(page: Page, aob: Installation) -> None:
+    ticket = asked(aob, form={"type": "object", "properties": {"sure": {"type": "boolean", "default": True}}})
+    page.goto(f"/approvals/{ticket['ticket']}/")
+    for comment, thread in (("  ", 1), ("Is it?", 2)):
+        page.get_by_label("Reason (kept with your answer)").fill("half a reas")
+        page.get_by_label("sure").uncheck()
+        page.get_by_label("Comment", exact=False).fill(comment)
+        page.get_by_role("button", name="Comment").click()
+        expect(page.locator(".thread > li")).to_have_count(thread)
+        expect(page.get_by_label("Reason (kept with your answer)")).to_have_value("half a reas")
+        expect(page.get_by_label("sure")).not_to_be_checked()
+    decide(aob, ticket)
 
 
 @pytest.mark.browser
