@@ -59,6 +59,7 @@ def mail(kind: str, seq: int, ticket: Mapping[str, Any], user: Any, token: str) 
         "html": mark_safe(to_html(body)),
         "is_cut": len(body) > MAX_TEXT,
         "workflow": ticket["workflow"],
+        "brought_by": ticket["brought_by"],
         "due": _moment(ticket["due_at"]),
         "priority": ticket["priority"],
         "approve": f"{link}?answer=approve",

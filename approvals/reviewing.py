@@ -39,6 +39,7 @@ def ticket(shown: dict[str, Any], *, may_decide: bool) -> dict[str, Any]:
         "veto": "anyone",
         "escalate_to": [],
         "escalate_then": [],
+        "brought_by": None,
         "answers": answers,
         "thread": [asked, *said],
         # What a patch changes stays as it was proposed, and admission judges it on the graph of the moment.

@@ -53,6 +53,7 @@ def ticket(ticket_id: str, person: Person) -> dict[str, Any]:
         "on_timeout": asked.data["on_timeout"],
         "escalate_to": asked.data.get("escalate_to", []),
         "escalate_then": asked.data.get("escalate_then", []),
+        "brought_by": asked.data.get("brought_by"),
         "answers": [
             {
                 "answer": one.data["answer"],

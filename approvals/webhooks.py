@@ -145,7 +145,7 @@ def _body(webhook: TicketWebhook, ticket: dict[str, Any], seq: int, kind: str) -
         return payload(webhook.shape, _notice(ticket, kind, text, url))
     names = (
         "ticket", "run", "node", "workflow", "title", "status", "assignees", "priority", "created_at", "due_at",
-        "decided_at", "decided_by", "reason", "context",
+        "decided_at", "decided_by", "reason", "context", "brought_by",
     )  # fmt: skip
     data = {**{name: ticket[name] for name in names}, "seq": seq, "body": text[:MAX_BODY], "url": url}
     if webhook.decides_as is not None and ticket["status"] == "open":
@@ -157,6 +157,8 @@ def _body(webhook: TicketWebhook, ticket: dict[str, Any], seq: int, kind: str) -
 
 def _notice(ticket: dict[str, Any], kind: str, text: str, url: str) -> Notice:
     fields = {"Workflow": ticket["workflow"]}
+    if ticket["brought_by"]:
+        fields["Written by the agent"] = ticket["brought_by"]
     if kind == "decided":
         words, text = ticket["status"].replace("_", " ").capitalize(), plain(ticket["reason"] or "")
         fields |= {"By": ticket["decided_by"] or "nobody in time"}

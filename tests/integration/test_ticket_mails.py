@@ -25,11 +25,13 @@ from approvals.services import decide
 from runs import blobs, db, services
 from runs.core.events import Event
 from runs.models import Ticket, TicketMessage
+from runs.patches import Proposal, propose
 from runs.tickets import _tell
 from tests.support.servers import SmtpServer
 from tests.support.system import engine, start
 from tests.support.waiting import eventually
 from workflows.core.errors import AobError
+from workflows.core.grants import Author, grant_of_config
 
 
 @pytest.fixture(autouse=True)
@@ -102,6 +104,26 @@ def send(client: Client, link: str, **form: str) -> Any:
 
 
 # Who gets a mail, and how often
+
+
+def test_a_ticket_that_an_agent_wrote_says_so_wherever_it_is_shown(smtp: SmtpServer, client: Client) -> None:
+    client.force_login(user("anna"))
+    agent = {"model": "scripted:x", "prompt": "?", "patches": "auto", "may_add": {"node_types": ["approval"]}}
+    run = start({"name": "helped", "nodes": {"helper": {"type": "agent", "config": agent}}}, {})
+    question = {"type": "approval", "config": {"title": "Only a formality", "assignees": ["user:anna"]}}
+    add = {"op": "add", "path": "/nodes/x", "value": question}
+    author = Author("agent", "helper", run)
+    grant = grant_of_config(agent)
+    patched = propose(run, Proposal(operations=[add], reason="", author=author, grant=grant))
+    assert patched["status"] == "applied"
+    ticket = Ticket.objects.get(run_id=run)
+    words = "The agent helper wrote this, no person"
+    tell()
+    [mail] = smtp.mails
+    assert words in str(mail.get_body(("plain",))) and words in str(mail.get_body(("html",)))
+    told = "put this question into the run while it went on"
+    assert told in client.get(f"/approvals/{ticket.id}/").content.decode()
+    assert told in browser().get(link_in(mail)).content.decode()
 
 
 def test_assignees_and_their_groups_get_one_mail_each_with_all_that_is_asked(smtp: SmtpServer) -> None:
