@@ -9,13 +9,16 @@ from runs import db
 BOUND = 10_000
 """Backlogs are counted up to here; "more than 10,000" says enough."""
 
-# Sizes are the planner's estimates (reltuples), never counted. Each backlog is read from a partial index that holds
+_COUNTED = f"(SELECT count(*) FROM (SELECT FROM {{}} LIMIT {BOUND}) few)"
+
+# Sizes are the planner's estimates (reltuples); of a table that nobody has looked over yet, what is counted up to the
+# bound. Each backlog is read from a partial index that holds
 # only what waits (run_status, run_wake, task_free, task_lease, dead_letter_status), and at most BOUND rows of it.
 FIGURES = f"""
 SELECT
-  (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'run'::regclass),
-  (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'run_event'::regclass),
-  (SELECT greatest(reltuples, 0)::bigint FROM pg_class WHERE oid = 'blob'::regclass),
+  (SELECT greatest(reltuples::bigint, {_COUNTED.format("run")}) FROM pg_class WHERE oid = 'run'::regclass),
+  (SELECT greatest(reltuples::bigint, {_COUNTED.format("run_event")}) FROM pg_class WHERE oid = 'run_event'::regclass),
+  (SELECT greatest(reltuples::bigint, {_COUNTED.format("blob")}) FROM pg_class WHERE oid = 'blob'::regclass),
   pg_database_size(current_database()),
   (SELECT count(*) FROM (SELECT FROM run WHERE status = 'queued' LIMIT {BOUND + 1}) queued),
   (SELECT count(*) FROM (SELECT FROM run WHERE status = 'running' LIMIT {BOUND + 1}) running),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -23,6 +23,9 @@ from runs.tickets import unattended
 from workflows.core.errors import AobError
 
 MAX_PAGE = 500
+MAX_TITLE = 120
+"""Letters of a ticket's title where it is named beside others."""
+
 PRIORITY_NAMES = ("high", "medium", "low")
 TERMINAL_STATUSES = frozenset({"completed", "failed", "cancelled", "timed_out"})
 
@@ -49,11 +52,12 @@ def run(run_id: str, *, with_values: bool = True) -> dict[str, Any]:
             ends += events_of(cursor, run_id, after=view["last_seq"] - 1)
         state = None if view["status"] in TERMINAL_STATUSES else _state(cursor, run_id, row)
         nobody = set() if state is None else unattended(cursor, _untouched(state))
+        titles = {} if state is None else _titles(cursor, [state])
     if with_values:
         values = Values(fetch)
         view["inputs"] = _load(values, ends[0], "inputs") if ends else None
         view["output"] = _load(values, ends[-1], "output") if len(ends) > 1 else None
-    view["waiting_for"] = [] if state is None else waiting_for(state, nobody)
+    view["waiting_for"] = [] if state is None else waiting_for(state, titles, nobody)
     if ends and "forked_from" in ends[0].data:
         view["forked_from"] = ends[0].data["forked_from"]
     return view
@@ -170,8 +174,13 @@ def _oldest(state: State) -> list[tuple[str, Activation]]:
     return sorted(state.active.items(), key=lambda item: item[1].since)[:100]
 
 
-def waiting_for(state: State, nobody: Collection[str] = ()) -> list[dict[str, Any]]:
-    """What a run waits for, in words, the oldest first. `nobody` are tickets that too few exist for to decide them."""
+def waiting_for(
+    state: State, titles: Mapping[str, str] | None = None, nobody: Collection[str] = ()
+) -> list[dict[str, Any]]:
+    """What a run waits for, in words, the oldest first.
+
+    `titles` are those of its tickets, where they are known; `nobody` are tickets for which too few exist to decide them.
+    """
     found: list[dict[str, Any]] = []
     if state.paused:
         found.append(
@@ -193,7 +202,7 @@ def waiting_for(state: State, nobody: Collection[str] = ()) -> list[dict[str, An
         elif kind == "signal":
             words = f"the signal {activation.name!r}"
         elif activation.ticket is not None:
-            words = _whom(activation.ticket)
+            words = _whom(activation.ticket, (titles or {}).get(activation.ticket.id))
         elif kind == "child":
             words = f"the child run {activation.name}"
         elif kind == "map":
@@ -215,13 +224,25 @@ def waiting_for(state: State, nobody: Collection[str] = ()) -> list[dict[str, An
     return found
 
 
-def _whom(ticket: Ticket) -> str:
-    """Whose answer a ticket waits for, in words."""
+def _whom(ticket: Ticket, title: str | None) -> str:
+    """Whose answer a ticket waits for, in words; by its id where its title is not known."""
     names = audience(ticket)
     whose = ", ".join(names[:5]) + (" and others" if len(names) > 5 else "")
     given = len(ticket.answers)
     so_far = f", {given} approved" if given else ""
-    return f"{whose or 'somebody'} to decide ticket {ticket.id}{so_far}"
+    what = (
+        f"ticket {ticket.id}" if title is None else f"“{title if len(title) <= MAX_TITLE else title[:MAX_TITLE] + '…'}”"
+    )
+    return f"{whose or 'somebody'} to decide {what}{so_far}"
+
+
+def _titles(cursor: Any, states: Iterable[State]) -> dict[str, str]:
+    """What the open tickets of these runs ask."""
+    wanted = [one.ticket.id for state in states for one in state.active.values() if one.ticket is not None]
+    if not wanted:
+        return {}
+    rows = cursor.execute("SELECT id::text, title FROM ticket WHERE id = ANY(%s::uuid[])", [wanted]).fetchall()
+    return dict(rows)
 
 
 def waits_of(run_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
@@ -229,7 +250,8 @@ def waits_of(run_ids: Sequence[str]) -> dict[str, list[dict[str, Any]]]:
     with db.transaction() as cursor:
         rows = cursor.execute(f"SELECT {COLUMNS} FROM run WHERE id = ANY(%s::uuid[])", [list(run_ids)]).fetchall()
         held = load_states(cursor, [_shell(row) for row in rows], StateCache())
-    return {run_id: waiting_for(one.state) for run_id, one in held.items()}
+        titles = _titles(cursor, [one.state for one in held.values()])
+    return {run_id: waiting_for(one.state, titles) for run_id, one in held.items()}
 
 
 def why(run_id: str, depth: int = 0) -> dict[str, Any]:

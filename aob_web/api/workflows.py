@@ -11,7 +11,7 @@ from aob_web.accounts.access import require
 from aob_web.api.answers import as_json
 from aob_web.api.bodies import PushBody, TagBody, ValidateBody, documented, parse
 from workflows import services
-from workflows.models import Workflow, WorkflowVersion
+from workflows.models import Draft, Workflow, WorkflowVersion
 
 router = Router()
 MAX_PAGE = 500
@@ -37,6 +37,11 @@ def _version(found: WorkflowVersion) -> dict[str, Any]:
         "created_at": found.created_at.isoformat(),
         "created_by": found.created_by.get_username() if found.created_by else None,
     }
+
+
+def _is_only_drawn(name: str) -> bool:
+    """A draft of which nothing has been published: a workflow without versions and tags."""
+    return not Workflow.objects.filter(name=name).exists() and Draft.objects.filter(name=name).exists()
 
 
 def _find(name: str) -> Workflow:
@@ -100,6 +105,8 @@ def workflow(request: HttpRequest, name: str) -> HttpResponse:
 @router.get("/{name}/versions", summary="Its versions")
 def versions(request: HttpRequest, name: str, limit: int = 100, cursor: int = 2**31 - 1) -> HttpResponse:
     require(request, "read")
+    if _is_only_drawn(name):
+        return as_json({"items": [], "next": None})
     size = max(1, min(limit, MAX_PAGE))
     bound = max(0, min(cursor, 2**31 - 1))
     found = list(_find(name).versions.filter(number__lt=bound).select_related("created_by")[: size + 1])
@@ -116,6 +123,8 @@ def version(request: HttpRequest, name: str, version: str) -> HttpResponse:
 @router.get("/{name}/tags", summary="Its tags")
 def tags(request: HttpRequest, name: str) -> HttpResponse:
     require(request, "read")
+    if _is_only_drawn(name):
+        return as_json({"items": [], "next": None})
     items = [
         {"tag": tag.name, "version": tag.version_id, "moved_at": tag.moved_at.isoformat()}
         for tag in _find(name).tags.all()

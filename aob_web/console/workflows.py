@@ -89,6 +89,10 @@ class TagMoveAdmin(ReadOnly):
     ordering = ("-id",)
 
 
+# Here and not in the model, where it would be a migration: only the console says it.
+WorkflowPatch._meta.verbose_name_plural = "workflow patches"
+
+
 @admin.register(WorkflowPatch)
 class WorkflowPatchAdmin(ReadOnly):
     list_display = (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from runs import bulk, overview, search, services
+from runs import bulk, overview, queries, search, services
 from runs.errors import RunError
 from runs.where import judging
 from tests.support.system import start
@@ -113,6 +113,12 @@ def test_figures_count_what_there_is() -> None:
     recent = overview.recent([name, "no such workflow"])
     assert [state for _, state in recent[name].runs] == ["completed", "failed", "waiting"]
     assert recent[name].success == 50 and recent["no such workflow"].success is None
+
+
+def test_what_a_run_waits_for_names_its_question() -> None:
+    run = start(graph({"ask": {"type": "approval", "config": {"title": "Send the bill?"}}}))
+    assert queries.run(run)["waiting_for"][0]["what"] == "somebody to decide “Send the bill?”"
+    assert queries.waits_of([run])[run][0]["what"] == "somebody to decide “Send the bill?”"
 
 
 def test_tries_of_nodes_are_counted_nowhere_and_found_when_they_are_wanted() -> None:

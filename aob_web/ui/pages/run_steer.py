@@ -153,7 +153,11 @@ def _plan_again(view: dict[str, Any], node: str) -> Plan:
 def _items_stay(node: str) -> list[str]:
     """Said where changed inputs would not reach the item or the round that is executed again."""
     owner, bracket, _ = node.rpartition("[")
-    return [f"What {owner} goes over stays as the log has it; to change that, replay from {owner}."] if bracket else []
+    return (
+        [f"The list or the rounds of {owner} stay as they were recorded; to change them, replay from {owner}."]
+        if bracket
+        else []
+    )
 
 
 def _plan_replay(view: dict[str, Any], node: str) -> Plan:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import secrets
+from collections.abc import Sequence
 from typing import Any
 from urllib.parse import urlencode
 
@@ -58,6 +59,22 @@ def workflows(request: HttpRequest) -> HttpResponse:
     return render(request, "ui/workflows.html", context)
 
 
+def _beside(fields: list[dict[str, Any]], problems: Sequence[AobError]) -> list[str]:
+    """Gives each field what is wrong with it, in words; what belongs to none of them is left."""
+    others = []
+    for one in problems:
+        parts = (one.pointer or "").split("/")[1:]
+        name = parts[1].replace("~1", "/").replace("~0", "~") if len(parts) > 1 and parts[0] == "inputs" else None
+        inside = f"{'/'.join(parts[2:])}: " if len(parts) > 2 else ""
+        said = f"{inside}{one.message} {one.hint or ''}".strip()
+        mine = next((field for field in fields if field["name"] == name), None)
+        if mine is None:
+            others.append(f"{one.pointer or ''} {said}".strip())
+        else:
+            mine["problem"] = f"{mine['problem']} {said}" if mine.get("problem") else said
+    return others
+
+
 def page_of_workflows(**wanted: Any) -> dict[str, Any]:
     """A page of the catalog, each workflow with its last runs."""
     page = catalog.catalog(**wanted)
@@ -85,6 +102,7 @@ def workflow(request: HttpRequest, name: str) -> HttpResponse:
     schema = document.get("inputs")
     fields = forms.fields(schema)
     problems: list[str] = []
+    refused = False
     if request.method == "POST":
         try:
             inputs = forms.read(request, schema)
@@ -94,8 +112,8 @@ def workflow(request: HttpRequest, name: str) -> HttpResponse:
             return redirect("run", run_id=run_id)
         except AobError as error:
             found_problems = getattr(error, "problems", None) or [error]
-            problems = [f"{one.pointer or ''} {one.message}".strip() for one in found_problems]
             forms.refill(fields, request)
+            problems, refused = _beside(fields, found_problems), True
     tags = list(found.tags.all())
     versions = list(found.versions.select_related("created_by")[:VERSIONS_SHOWN])
     for version in versions:
@@ -105,6 +123,7 @@ def workflow(request: HttpRequest, name: str) -> HttpResponse:
         "newest": newest,
         "fields": fields,
         "problems": problems,
+        "refused": refused,
         "document": pretty(document),
         "nodes": sorted({node["type"] for node in document["nodes"].values()}),
         "node_count": len(document["nodes"]),

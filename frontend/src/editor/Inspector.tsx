@@ -14,6 +14,7 @@ import { Code, Preview } from "./Code";
 import { Field, Folded, SchemaForm } from "./fields";
 import { splitEdge, type Trying, UNREAD, useDoc, useEditor } from "./store";
 import { JsonTree } from "../shared/JsonTree";
+import { Prose } from "../shared/Prose";
 import { stopTrying, tryNode } from "./trying";
 
 export function Inspector(): ReactElement {
@@ -105,7 +106,9 @@ function NodeForm({ name }: { name: string }): ReactElement | null {
           <h2>{type?.title ?? node.type}</h2>
           <details className="help">
             <summary>What it does</summary>
-            <p>{type?.help ?? "This type is not known here. Its settings are kept as they are."}</p>
+            <p>
+              <Prose text={type?.help ?? "This type is not known here. Its settings are kept as they are."} />
+            </p>
             {type !== undefined && (
               <a href={`/node-types/${encodeURIComponent(type.name)}/`} target="_blank" rel="noopener">
                 Settings, examples and errors
@@ -124,7 +127,7 @@ function NodeForm({ name }: { name: string }): ReactElement | null {
       </header>
       {own.map((one) => (
         <p key={one.code} className={`problem ${one.severity}`} role="alert">
-          {one.message} {one.hint}
+          <Prose text={`${one.message} ${one.hint ?? ""}`} />
         </p>
       ))}
       <div className="fields">
@@ -374,13 +377,15 @@ function EdgeForm({ name }: { name: string }): ReactElement | null {
             placeholder="always; or e.g. output.score >= 80"
             onChange={(text) => edit("Change the condition", (now) => edits.setEdge(now, path, id, { when: text === "" ? (undefined as never) : text }), `${name}:when`)}
           />
-          <Preview text={edge.when ?? ""} kind="expression" scope={scope} />
+          {!own.some((one) => one.severity === "error") && <Preview text={edge.when ?? ""} kind="expression" scope={scope} />}
           {own.map((one) => (
             <p key={one.code} className={`problem ${one.severity}`} role="alert">
-              {one.message} {one.hint}
+              <Prose text={`${one.message} ${one.hint ?? ""}`} />
             </p>
           ))}
-          <p className="hint">`output` is what {edge.from} gave.</p>
+          <p className="hint">
+            <code>output</code> is what {edge.from} gave.
+          </p>
         </div>
       </div>
     </section>

@@ -29,7 +29,7 @@ export function Palette(): ReactElement {
                 <button
                   type="button"
                   draggable
-                  title={type.help}
+                  title={type.help.replaceAll("`", "")}
                   onDragStart={(event) => {
                     event.dataTransfer.setData(DRAG_TYPE, type.name);
                     event.dataTransfer.effectAllowed = "copy";

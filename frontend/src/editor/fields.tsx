@@ -8,6 +8,7 @@ import type { Part, Schema } from "../model/types";
 import { readWritten, says, structureIn, written } from "../model/written";
 import type { Problem } from "../shared/api";
 import { Plus, X } from "../shared/icons";
+import { Prose } from "../shared/Prose";
 import { Code, Preview } from "./Code";
 import { UNREAD, useEditor } from "./store";
 
@@ -94,10 +95,14 @@ export function Field(props: FieldProps): ReactElement {
         )}
       </div>
       <Control {...props} kind={kind} id={id} title={title} invalid={own.some((one) => one.severity === "error")} mayBeText={mayBeText} isMeantAsText={isMeantAsText} />
-      {typeof schema["description"] === "string" && <p className="hint">{schema["description"]}</p>}
+      {typeof schema["description"] === "string" && (
+        <p className="hint">
+          <Prose text={schema["description"]} />
+        </p>
+      )}
       {own.filter((one) => one.code !== UNREAD).map((one) => (
         <p key={`${one.pointer}${one.code}`} className={`problem ${one.severity}`} role="alert">
-          {one.message} {one.hint}
+          <Prose text={`${one.message} ${one.hint ?? ""}`} />
         </p>
       ))}
     </div>
@@ -121,7 +126,7 @@ function Control(props: ControlProps): ReactElement {
       return (
         <>
           <Code value={String(value ?? "")} kind="expression" scope={scope} label={title} invalid={invalid} lines={1} placeholder="a CEL expression, e.g. nodes.list.body.items" onChange={onChange} />
-          <Preview text={String(value ?? "")} kind="expression" scope={scope} />
+          {!invalid && <Preview text={String(value ?? "")} kind="expression" scope={scope} />}
         </>
       );
     case "text": {
@@ -142,7 +147,7 @@ function Control(props: ControlProps): ReactElement {
             onChange={(next) => onChange((props.mayBeText && !props.isMeantAsText ? structureIn(next) : undefined) ?? next)}
           />
           {props.mayBeText && typeof value === "object" && value !== null && <p className="hint">Kept as JSON, not as text.</p>}
-          <Preview text={text} kind="template" scope={scope} />
+          {!invalid && <Preview text={text} kind="template" scope={scope} />}
         </>
       );
     }
@@ -219,7 +224,7 @@ function Suggested({ text, examples, id, title, scope, invalid, required = false
           <option key={one} value={one} />
         ))}
       </datalist>
-      <Preview text={text} kind="template" scope={scope} />
+      {!invalid && <Preview text={text} kind="template" scope={scope} />}
     </>
   );
 }
@@ -269,7 +274,7 @@ function JsonControl({ schema, part, value, scope, title, invalid, pointer, mayB
           </button>
         </p>
       )}
-      {kept === undefined && text.includes("{{") && <JsonPreview value={value} scope={scope} />}
+      {kept === undefined && !invalid && text.includes("{{") && <JsonPreview value={value} scope={scope} />}
     </>
   );
 }

@@ -8,6 +8,7 @@ import { isThere, targetOf } from "../model/problems";
 import { scopeOf } from "../model/scope";
 import { api, ApiError, type Problem, type VersionInfo } from "../shared/api";
 import { TriangleAlert } from "../shared/icons";
+import { Prose } from "../shared/Prose";
 import { Field } from "./fields";
 import { useDoc, useEditor } from "./store";
 
@@ -28,7 +29,12 @@ export function ProblemsPanel({ onGo }: { onGo: (name: string) => void }): React
             <button type="button" className={`problem ${one.severity}`} onClick={() => go(doc, one, onGo)}>
               <TriangleAlert size={16} aria-label={one.severity} />
               <span>
-                {one.message} {one.hint && <span className="hint">{one.hint}</span>}
+                <Prose text={one.message} />{" "}
+                {one.hint && (
+                  <span className="hint">
+                    <Prose text={one.hint} />
+                  </span>
+                )}
                 <code>{one.pointer || "the document"}</code>
               </span>
             </button>
@@ -189,7 +195,7 @@ export function VersionsPanel(): ReactElement {
             ))}
             <p>{one.note || <span className="hint">no note</span>}</p>
             <p className="hint">
-              <time dateTime={one.created_at}>{new Date(one.created_at).toLocaleString()}</time>
+              <time dateTime={one.created_at}>{new Date(one.created_at).toISOString().slice(0, 16).replace("T", " ")} UTC</time>
               {one.created_by ? ` by ${one.created_by}` : ""}
             </p>
             <div className="actions">

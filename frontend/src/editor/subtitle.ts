@@ -15,7 +15,7 @@ export function subtitleOf(data: NodeData): string {
     const value = config[key];
     if (typeof value === "string" && value !== "") return key === "url" ? `${String(config["method"] ?? "GET")} ${value}` : value;
   }
-  if (Array.isArray(config["cases"])) return `${config["cases"].length} cases`;
+  if (Array.isArray(config["cases"])) return config["cases"].length === 1 ? "1 case" : `${config["cases"].length} cases`;
   const names = [...namedIn(config)];
   return names.length > 0 ? `from ${names.join(", ")}` : (data.type?.title ?? data.node.type);
 }

@@ -66,14 +66,18 @@ export function chart(run: string, source: Source): void {
   };
   const values = async (): Promise<void> => {
     const at = query.get("at");
-    await htmx.ajax("GET", `/runs/${run}/values/${at ? `?at=${at}` : ""}`, { target: "#values-part", swap: "innerHTML" });
-    grow(document.getElementById("values-part")!);
+    const answer = await fetch(`/runs/${run}/values/${at ? `?at=${at}` : ""}`, { headers: { "HX-Request": "true" } });
+    if (!answer.ok || query.get("at") !== at) return;
+    const parsed = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const place = document.getElementById("values-part")!;
+    place.replaceChildren(...parsed.body.childNodes);
+    grow(place);
   };
   const remember = (): void => {
     const text = query.toString();
     history.replaceState(null, "", text === "" ? location.pathname : `?${text}`);
   };
-  const show = async (path: string, options: { scroll: boolean }): Promise<void> => {
+  const show = async (path: string, options: { scroll: boolean; below?: Element }): Promise<void> => {
     const at = query.get("at");
     const answer = await fetch(`/runs/${run}/node/?path=${encodeURIComponent(path)}${at ? `&at=${at}` : ""}`, { headers: { "HX-Request": "true" } });
     if (!answer.ok) {
@@ -84,13 +88,15 @@ export function chart(run: string, source: Source): void {
     const parsed = new DOMParser().parseFromString(await answer.text(), "text/html");
     const place = document.getElementById("node-part")!;
     place.replaceChildren(...parsed.body.childNodes);
+    // It stands below what was asked for it, so that this stays in sight.
+    if (options.below !== undefined && place.previousElementSibling !== options.below) options.below.after(place);
     grow(place);
     query.set("node", path);
     remember();
     for (const row of part.querySelectorAll(".row.chosen")) row.classList.remove("chosen");
     document.getElementById(`row-${path}`)?.classList.add("chosen");
     if (options.scroll) {
-      place.scrollIntoView({ block: "nearest", behavior: "instant" });
+      (place.querySelector(".card-head") ?? place).scrollIntoView({ block: "nearest", behavior: "instant" });
       document.getElementById("node-title")?.focus({ preventScroll: true });
     }
   };
@@ -109,7 +115,7 @@ export function chart(run: string, source: Source): void {
     const link = target.closest<HTMLAnchorElement>("a[data-chart], a[data-node]");
     if (link !== null) {
       event.preventDefault();
-      if (link.dataset["node"] !== undefined) void show(link.dataset["node"], { scroll: true });
+      if (link.dataset["node"] !== undefined) void show(link.dataset["node"], { scroll: true, below: part });
       else go(link.search);
       return;
     }
@@ -192,7 +198,8 @@ export function chart(run: string, source: Source): void {
     const at = Number(query.get("at") ?? Infinity);
     const own = source.events.filter((one) => one.seq <= at && one.node !== null && !one.node.endsWith("]") && plain(one.node) === name);
     const chosen = own.findLast((one) => one.type === "NodeFailed") ?? own.at(-1);
-    if (chosen?.node) void show(chosen.node, { scroll: true });
+    const graph = document.querySelector(".panel-graph");
+    if (chosen?.node) void show(chosen.node, { scroll: true, ...(graph && { below: graph }) });
     else say(`${name} has not begun`);
   });
 

@@ -2,6 +2,8 @@
 
 import { type ReactElement, type ReactNode, useEffect, useId, useRef, useState } from "react";
 
+import { Prose } from "./Prose";
+
 export interface Choice {
   key: string;
   text: string;
@@ -65,7 +67,11 @@ export function Chooser({ label, choices, empty, note, onChoose }: { label: stri
             {one.icon}
             <span>
               <strong>{one.text}</strong>
-              {one.detail && <small>{one.detail}</small>}
+              {one.detail && (
+                <small>
+                  <Prose text={one.detail} />
+                </small>
+              )}
             </span>
             {one.group && <span className="hint">{one.group}</span>}
           </li>

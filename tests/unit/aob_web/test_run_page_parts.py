@@ -9,11 +9,13 @@ from django.http import QueryDict
 
 from aob_web.ui import diff, gantt
 from aob_web.ui.pages import showing
+from aob_web.ui.pages.workflows import _beside
 from aob_web.ui.templatetags import aob
 from runs.core.events import Event
 from runs.lines import brief, said
 from runs.logs import Wanted, lines_of
 from runs.timeline import Activation, Attempt, Timeline
+from workflows.core.errors import AobError
 
 SECOND = 1_000_000
 
@@ -151,6 +153,17 @@ def test_what_was_copied_lasts_as_long_as_it_did_in_this_run() -> None:
 )
 def test_a_duration_is_said_in_one_way_on_all_pages(microseconds: int, words: str) -> None:
     assert gantt.took(microseconds) == aob.span(microseconds / 1_000_000) == words
+
+
+def test_a_problem_stands_at_its_field_and_the_rest_above_the_form() -> None:
+    fields = [{"name": "rate"}, {"name": "a/b"}]
+    problems = [
+        AobError("schema_minimum", "-5 is not at least 0.", "/inputs/rate"),
+        AobError("wrong_type", "A text is needed.", "/inputs/a~1b/0", "Quote it."),
+        AobError("field_missing", "`log` is missing.", "/inputs"),
+    ]
+    assert _beside(fields, problems) == ["/inputs `log` is missing."]
+    assert [one["problem"] for one in fields] == ["-5 is not at least 0.", "0: A text is needed. Quote it."]
 
 
 def test_what_a_worker_has_begun_is_running() -> None:
