@@ -215,6 +215,44 @@ def test_the_past_is_shown_in_graph_timeline_and_values(page: Page, aob: Install
     expect(page.locator("#row-last .state")).to_have_text("done")
 
 
+def test_both_runs_are_seen_on_a_small_screen(page: Page, aob: Installation) -> None:
+    a, b = fan(aob, 3), fan(aob, 4)
+    page.set_viewport_size({"width": 390, "height": 800})
+    page.goto(f"/runs/compare/?a={a}&b={b}")
+    for cell in (page.locator("table.heads thead th").last, page.locator("table.nodes tbody td").nth(2)):
+        cell.scroll_into_view_if_needed()
+        expect(cell).to_be_in_viewport(ratio=0.9)
+
+
+def test_a_node_of_the_graph_is_shown_below_it_and_the_graph_stays_in_sight(page: Page, aob: Installation) -> None:
+    page.goto(f"/runs/{fan(aob, 3)}/")
+    page.locator('.run-graph [data-node="end"]').click()
+    expect(page.locator("#node-title")).to_be_in_viewport()
+    expect(page.locator('.run-graph [data-node="end"]')).to_be_in_viewport(ratio=0.99)
+    page.locator("#timeline .rows a.label").first.click()
+    expect(page.locator("#timeline #node-title")).to_contain_text("each")
+
+
+def test_the_inputs_of_the_past_are_a_tree_as_well(page: Page, aob: Installation) -> None:
+    page.goto(f"/runs/{fan(aob, 3)}/")
+    expect(page.locator("#values-part .tree").first).to_be_visible()
+    page.get_by_label("One event back").click()
+    expect(page.locator("#values-part")).to_contain_text("There was no output yet")
+    expect(page.locator("#values-part .tree").first).to_be_visible()
+
+
+def test_a_long_error_is_clipped_and_can_be_read_whole(page: Page, aob: Installation) -> None:
+    message = "lo\u202eng " * 10_000
+    run = started(aob, {"name": "page-long", "nodes": {"f": node("fail", message=message)}})
+    page.goto(f"/runs/{run}/")
+    expect(page.locator(".run-graph [data-node=f]")).to_be_visible()
+    notice = page.locator("#live-part .notice.error")
+    assert notice.bounding_box()["height"] < 250
+    notice.locator("summary").click()
+    expect(notice.locator(".whole")).to_contain_text(message.strip()[-50:])
+    assert page.evaluate("document.documentElement.scrollHeight") < 6_000
+
+
 def test_a_cut_connection_goes_on_at_its_seq_and_no_event_is_lost_or_doubled(page: Page, aob: Installation) -> None:
     sockets: list[WebSocketRoute] = []
 
