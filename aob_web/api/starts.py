@@ -34,18 +34,11 @@ def many(
     An `Idempotency-Key` covers the batch: each item has the key with its place in it, which no single start has.
     """
     kind = headers.get("content-type", "").partition(";")[0].strip().lower()
-    items = (
-        [decode(line) for line in data.splitlines() if line.strip()]
-        if kind in JSON_LINES
-        else shape(_decoded(data), BatchBody).runs
-    )
-    if len(items) > settings.AOB_MAX_BATCH:
-        raise LimitExceeded(
-            "limit_batch",
-            f"The batch has {len(items)} runs; the limit is {settings.AOB_MAX_BATCH}.",
-            "/runs",
-            "Send it in parts, or raise AOB_MAX_BATCH.",
-        )
+    if kind in JSON_LINES:
+        items = [decode(line) for line in _lines(data)]
+    else:
+        items = shape(_decoded(data), BatchBody).runs
+        _check_count(len(items), "runs")
     key = key_of(headers, caller)
     requests: list[services.StartRequest] = []
     answers: list[dict[str, Any] | None] = [None] * len(items)
@@ -55,6 +48,27 @@ def many(
         except AobError as error:
             answers[place] = _refused(error)
     return requests, answers
+
+
+def _lines(data: bytes) -> list[bytes]:
+    """The lines that are not blank, no more of them than a batch may have: they are counted before one is read."""
+    # A line break may be two characters, and a blank line may follow each line.
+    breaks = data.count(b"\n") + data.count(b"\r")
+    if breaks > 4 * settings.AOB_MAX_BATCH:
+        _check_count(breaks, "line breaks")
+    lines = [line for line in data.splitlines() if line.strip()]
+    _check_count(len(lines), "runs")
+    return lines
+
+
+def _check_count(count: int, what: str) -> None:
+    if count > settings.AOB_MAX_BATCH:
+        raise LimitExceeded(
+            "limit_batch",
+            f"The batch has {count} {what}; the limit is {settings.AOB_MAX_BATCH} runs.",
+            "/runs",
+            "Send it in parts, or raise AOB_MAX_BATCH.",
+        )
 
 
 def answer_one(started: services.Started) -> dict[str, Any]:

@@ -41,6 +41,7 @@ MAX_TRUSTED = 1_000
 MAX_BODIES = 256 * 1024 * 1024
 """So many bytes of requests this process holds at a time."""
 
+LARGE_BODY = 128 * 1024
 MAX_DRAINED = 64 * 1024 * 1024
 """So many bytes of a refused request are taken in and dropped, so that its client reads why."""
 
@@ -103,7 +104,7 @@ class Starts:
         groups = self._ahead if ahead else self._later
         preferred = () if ahead else ((b"preference-applied", b"respond-async"),)
         if scope["path"] == BATCH:
-            requests, answers = starts.many(body, headers, caller)
+            requests, answers = await self._read(starts.many, body, headers, caller)
             outcomes = await groups.submit(requests) if requests else []
             if any(isinstance(one, services.Started) and one.change is None for one in outcomes):
                 items = await self._in_thread(starts.answer_many, answers, outcomes)
@@ -111,7 +112,7 @@ class Starts:
                 items = starts.answer_many(answers, outcomes)
             await _answer(send, 200, items, *preferred)
             return
-        [outcome] = await groups.submit([starts.one(body, headers, caller)])
+        [outcome] = await groups.submit([await self._read(starts.one, body, headers, caller)])
         if isinstance(outcome, AobError):
             raise outcome
         if outcome.change is None:
@@ -119,6 +120,10 @@ class Starts:
         else:
             view = starts.answer_one(outcome)
         await _answer(send, 201, view, (b"location", f"{ONE}/{outcome.id}".encode()), *preferred)
+
+    async def _read(self, read: Callable[..., Any], body: bytes, *how: Any) -> Any:
+        """What a body asks for; a large one is read beside the event loop, so that others are answered meanwhile."""
+        return await self._in_thread(read, body, *how) if len(body) > LARGE_BODY else read(body, *how)
 
     async def _caller(self, header: str) -> Caller:
         known = self._trusted.get(header)
