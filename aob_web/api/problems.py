@@ -52,9 +52,18 @@ RETRY_SECONDS = 2
 
 _TITLES = {
     400: "Bad request", 401: "Not signed in", 403: "Not allowed", 404: "Not found", 405: "Method not allowed",
-    409: "Conflict", 410: "Gone", 413: "Too large", 422: "Refused", 429: "Too many requests", 500: "Internal error",
-    503: "Not available",
+    409: "Conflict", 410: "Gone", 413: "Too large", 414: "Address too long", 422: "Refused", 429: "Too many requests",
+    431: "Headers too large", 500: "Internal error", 503: "Not available",
 }  # fmt: skip
+
+
+_REFUSED = {
+    400: ("bad_request", "The request cannot be understood; is its host one of AOB_ALLOWED_HOSTS?"),
+    403: ("forbidden", "This is not allowed."),
+    404: ("not_found", "There is nothing here."),
+    405: ("method_not_allowed", "This address does not take that method; `Allow` says which."),
+    500: ("internal", "Something went wrong here; the log of the web process says what."),
+}
 
 
 def status_of(error: AobError) -> int:
@@ -131,6 +140,17 @@ def unavailable_details(reason: str) -> dict[str, Any]:
 def plain(status: int, code: str, message: str) -> HttpResponse:
     """A problem that has no AobError behind it."""
     return _written(plain_details(status, code, message))
+
+
+def instead_of_page(response: HttpResponse) -> HttpResponse:
+    """What Django or Ninja refuse by themselves, with a page or a word, as a problem; other answers as they are."""
+    if response.status_code < 400 or not response.headers.get("Content-Type", "").startswith("text/"):
+        return response
+    code, message = _REFUSED.get(response.status_code, ("refused", "The request was refused."))
+    refused = plain(response.status_code, code, message)
+    if "Allow" in response.headers:
+        refused["Allow"] = response["Allow"]
+    return refused
 
 
 def plain_details(status: int, code: str, message: str) -> dict[str, Any]:

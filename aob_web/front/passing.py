@@ -39,6 +39,10 @@ HOP_BY_HOP = frozenset(
 )  # fmt: skip
 """What belongs to one connection and not to the message (RFC 9110, section 7.6.1)."""
 
+MAX_HEAD_BYTES = 15 * 1024
+"""The web process takes 16 KiB of address and headers, of which one is ours. (Of more than 100 headers there is no
+telling here: the server refuses them itself, with 431 and nothing else.)"""
+
 WEBSOCKET = frozenset({"sec-websocket-key", "sec-websocket-version", "sec-websocket-extensions", "sec-websocket-accept"})
 GONE = (aiohttp.ClientError, ConnectionError, TimeoutError)
 POLICY_VIOLATION, TRY_AGAIN_LATER = 1008, 1013
@@ -71,6 +75,10 @@ class Passing:
 
     async def http(self, scope: Scope, receive: Receive, send: Send) -> None:
         """One request. Answers 503 itself when the web process does not."""
+        refusal = _too_long(scope)
+        if refusal is not None:
+            await refuse(send, refusal)
+            return
         started = False
         body = _Body(receive, scope, self._is_known) if _has_body(scope) else None
         send = _limited(send)
@@ -231,6 +239,19 @@ class _Body:
                 yield message["body"]
             if not message.get("more_body"):
                 return
+
+
+def _too_long(scope: Scope) -> dict[str, Any] | None:
+    """The refusal of an address or of headers that the web process would not take."""
+    address = len(scope.get("raw_path") or scope["path"].encode()) + len(scope["query_string"])
+    size = address + sum(len(name) + len(value) + 4 for name, value in scope["headers"])
+    if address > MAX_HEAD_BYTES:
+        text = f"The address has {address} bytes; the limit is {MAX_HEAD_BYTES}."
+        return problems.plain_details(414, "address_too_long", text)
+    if size > MAX_HEAD_BYTES:
+        text = f"Address and headers have {size} bytes; the limit is {MAX_HEAD_BYTES}."
+        return problems.plain_details(431, "headers_too_large", text)
+    return None
 
 
 def _limit(scope: Scope) -> int:

@@ -116,6 +116,37 @@ def test_starts_are_taken_while_the_web_process_stands_still_or_is_gone(own: Ins
 
 
 @pytest.mark.parametrize(
+    ("method", "path", "headers", "status", "code"),
+    [
+        ("DELETE", "/api/v1/runs", {}, 405, "method_not_allowed"),
+        ("PATCH", "/api/v1/runs/x", {}, 405, "method_not_allowed"),
+        ("GET", "/api/v1/runs/x/patch", {}, 405, "method_not_allowed"),
+        ("GET", "/api/v1/nothing/here", {}, 404, "not_found"),
+        ("GET", "/api/v2", {}, 404, "not_found"),
+        ("GET", "/api/v1/runs", {"Host": "elsewhere.example"}, 400, "bad_request"),
+        ("GET", "/api/v1/runs", {"X-Long": "x" * 60_000}, 431, "headers_too_large"),
+        ("GET", "/api/v1/runs", {"X-Long": "x" * 300_000}, 431, "headers_too_large"),
+        ("GET", "/api/v1/runs?labels=" + "x" * 20_000, {}, 414, "address_too_long"),
+    ],
+    ids=lambda value: str(value)[:30],
+)
+def test_programs_are_refused_with_problem_details_everywhere(
+    own: Installation, method: str, path: str, headers: dict[str, str], status: int, code: str
+) -> None:
+    headers = {"Authorization": f"Bearer {own.token}", **headers}
+    answer = httpx.request(method, own.url + path, headers=headers)
+    problem = answer.json()
+    assert (answer.status_code, problem["status"], problem["code"]) == (status, status, code)
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert bool(answer.headers.get("allow")) is (status == 405) and "retry-after" not in answer.headers
+
+
+def test_headers_as_long_as_they_may_be_reach_the_web(own: Installation) -> None:
+    headers = {"Authorization": f"Bearer {own.token}", "X-Long": "x" * (14 * 1024)}
+    assert httpx.get(f"{own.url}/api/v1/runs?limit=1", headers=headers).status_code == 200
+
+
+@pytest.mark.parametrize(
     ("path", "token", "status", "limit"),
     [
         ("/sign-in/", None, 413, "AOB_MAX_FORM_BYTES"),
