@@ -66,7 +66,7 @@ def test_a_patch_is_decided_with_the_scopes_write_and_execute_alone() -> None:
 
 def test_the_end_of_an_experiment_decides_its_patch_with_these_scopes_too() -> None:
     patch = published("tried")
-    experiments.begin("tried", "latest", share=50, by="ada", patch=patch["id"])
+    experiments.begin("tried", "latest", share=50, by="bob", patch=patch["id"])
     path = "/workflows/tried/tags/latest/experiment?keep=true"
     assert send(path, None, token("write"), "DELETE")[1]["code"] == "forbidden"
     assert send(path, None, token("write", "execute"), "DELETE")[0] == 200
