@@ -47,7 +47,8 @@ def test_wrong_inputs_are_told_at_the_form(page: Page, aob: Installation) -> Non
     page.goto("/workflows/long-process/")
     page.get_by_label("Reminders to send").fill("99")
     page.get_by_role("button", name="Start", exact=True).click()
-    expect(page.get_by_role("alert")).to_contain_text("/inputs/reminders")
+    expect(page.get_by_role("alert")).to_contain_text("was not started")
+    expect(page.get_by_label("Reminders to send")).to_have_accessible_description("99 is not at most 10.")
 
 
 def test_text_from_runs_is_never_markup(page: Page, aob: Installation, tmp_path: Path) -> None:
