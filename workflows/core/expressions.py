@@ -17,6 +17,7 @@ import msgspec
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_bindings, ext_encoders, ext_math, ext_optional, ext_strings
 
+from workflows.core import metering, optionals
 from workflows.core.durations import format_duration
 from workflows.core.effort import Stopped, require_more
 from workflows.core.errors import AobError
@@ -82,6 +83,7 @@ _IS_A: dict[str, Callable[[Any], bool]] = {
     "map": lambda value: type(value) is dict,
     "dyn": lambda value: True,
 }
+_OURS = frozenset(function.name for function in FUNCTIONS)
 _MEMBERS = {function.name: function for function in FUNCTIONS if function.member}
 _NOT_PLAIN = object()
 _LITERALS = {"true": True, "false": False, "null": None}
@@ -101,6 +103,8 @@ class Expression(msgspec.Struct, frozen=True, eq=False):
     node_refs: frozenset[str] | None
     program: Any
     loops: bool
+    traits: metering.Traits
+    allowed: frozenset[str]
     selection: tuple[str, ...] = ()
     calls: tuple[Call, ...] = ()
     reads: Reads = msgspec.field(default_factory=dict)
@@ -120,13 +124,34 @@ class Expression(msgspec.Struct, frozen=True, eq=False):
         data = {name: _only(variables[name], read) for name, read in self.reads.items() if name in variables}
         if self.loops:
             self._check_lists(data)
+        if self.traits.matter and not self.traits.is_safe(data):
+            return self._measured(data)
         try:
             # CEL's own evaluation of a compiled program, not Python's.
             value = self.program.eval(data=data)
             if value.type() == cel.Type.ERROR:
                 raise self._failed(str(value.plain_value()))
             return self._as_json(value.plain_value())
-        except (RuntimeError, TypeError, ValueError, OverflowError, RecursionError) as error:
+        except (RuntimeError, SystemError, TypeError, ValueError, OverflowError, RecursionError) as error:
+            raise self._failed(str(error)) from None
+
+    def _measured(self, data: Any) -> Any:
+        """The same, with a budget for what is made and read."""
+        try:
+            with metering.measuring():
+                value = _metered(self.program, self.allowed).eval(data=data)
+                metering.check()
+                if value.type() == cel.Type.ERROR:
+                    raise self._failed(str(value.plain_value()))
+                return self._as_json(metering.plain(value))
+        except metering.Exceeded as error:
+            raise ExpressionError(
+                "expression_limit",
+                f"{_short(self.source)} is too much work: {error}.",
+                self.pointer,
+                "Use a map node or a function node, or smaller data.",
+            ) from None
+        except (RuntimeError, SystemError, TypeError, ValueError, OverflowError, RecursionError) as error:
             raise self._failed(str(error)) from None
 
     def _select(self, variables: Mapping[str, Any]) -> Any:
@@ -231,9 +256,17 @@ def _compile(source: str, allowed: frozenset[str]) -> Expression:
             if "no matching overload" not in str(error) or "undeclared" in str(error):
                 raise
             program = environment.compile(source, disable_check=True)
+        if "?" in source or "optional" in source or "first" in source or "last" in source:
+            optionals.check(program.serialize(), _OURS)
         loops = _has_comprehension(lexemes)
         if loops:
             program = environment.deserialize(in_order(program.serialize()))
+    except optionals.HandedOn as error:
+        raise ExpressionError(
+            "expression_optional",
+            f"{_short(source)} hands an optional {error}.",
+            hint="Make a value of it first: orValue(…), or hasValue().",
+        ) from None
     except (RuntimeError, UnicodeEncodeError, ValueError) as error:
         raise _compile_error(source, str(error), allowed) from None
     reads = _reads(lexemes, ROOTS | allowed)
@@ -245,10 +278,17 @@ def _compile(source: str, allowed: frozenset[str]) -> Expression:
         node_refs=_node_references(lexemes),
         program=program,
         loops=loops,
+        traits=metering.Traits(lexemes, ROOTS | allowed),
+        allowed=allowed,
         selection=selection,
         calls=calls,
         reads=reads,
     )
+
+
+@lru_cache(maxsize=1_000)
+def _metered(program: Any, allowed: frozenset[str]) -> Any:
+    return _environment(allowed).deserialize(metering.with_meters(program.serialize()))
 
 
 def _compile_error(source: str, reason: str, allowed: frozenset[str]) -> ExpressionError:
@@ -419,7 +459,7 @@ def _environment(allowed: frozenset[str]) -> Any:
     return cel.NewEnv(
         variables=dict.fromkeys(sorted(allowed), cel.Type.DYN),
         extensions=[
-            cel.CelExtension("aob", [*_arithmetic(), *_functions(), _keys()]),
+            cel.CelExtension("aob", [*_arithmetic(), *_functions(), _keys(), *metering.declarations()]),
             ext_strings.ExtStrings(),
             ext_math.ExtMath(),
             ext_encoders.ExtEncoders(),
@@ -488,7 +528,7 @@ def _functions() -> list[Any]:
                         return_type=cel.Type.DYN,
                         parameters=parameters,
                         is_member=is_member,
-                        impl=_guarded(function.call),
+                        impl=metering.metered(_guarded(function.call)),
                     )
                     for form, is_member in forms
                 ],

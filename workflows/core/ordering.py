@@ -7,16 +7,25 @@ engine gives and takes compiled expressions as protocol buffers (google/cel-spec
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from workflows.core.functions import key_order
+from workflows.core.wire import BYTES as _BYTES
+from workflows.core.wire import VARINT as _VARINT
+from workflows.core.wire import Field as _Field
+from workflows.core.wire import message as _message
+from workflows.core.wire import read as _fields
 
 KEYS = "@keys"
 """The engine's name of `sorted_keys`; nobody can write it in an expression."""
 
 _RANGE = b"@range"
-_VARINT, _BYTES = 0, 2
+_GATHERED = b"@result"
+"""The engine's name of what a comprehension has gathered so far."""
+
+_KEPT = b"@kept"
+
 _NEW_IDS = 1_000_000
 
 # Field numbers of the messages.
@@ -26,10 +35,10 @@ _TYPES, _LIST_TYPE = 3, 6
 _ID, _CONST, _IDENT, _SELECT, _CALL, _LIST, _STRUCT, _COMPREHENSION = 2, 3, 4, 5, 6, 7, 8, 9
 _ENTRIES = 2
 _ITER_RANGE = 2
+_TARGET, _FUNCTION, _ARGUMENTS = 1, 2, 3
+_LOOP_CONDITION = 5
 _CHILDREN = {_SELECT: (1,), _CALL: (1, 3), _LIST: (1,), _COMPREHENSION: (2, 4, 5, 6, 7)}
 _CHILDREN_OF_ENTRY = (3, 4)
-
-_Field = tuple[int, int, Any]
 
 
 def sorted_keys(value: dict[Any, Any]) -> list[Any]:
@@ -39,12 +48,25 @@ def sorted_keys(value: dict[Any, Any]) -> list[Any]:
 
 def in_order(compiled: bytes) -> bytes:
     """The compiled expression, serialized by the engine, with every map gone over in the order of its keys."""
+    return _rewritten(compiled, _Rewriting)
+
+
+def metered(compiled: bytes, told: Mapping[bytes, bytes], go_on: bytes, keep: bytes) -> bytes:
+    """The compiled expression with calls told to other functions before they are made.
+
+    `told` says which, for the functions that matter: where these give false, the call is not made. Its loops end where
+    the function `go_on` gives false, and tell the function `keep` what they gather.
+    """
+    return _rewritten(compiled, lambda lists: _Telling(told, go_on, keep))
+
+
+def _rewritten(compiled: bytes, make: Callable[[frozenset[int]], _Rewriting]) -> bytes:
     fields = list(_fields(compiled))
     kind = fields[0][2].rpartition(b"/")[2]
     inner = list(_fields(next(value for number, _, value in fields if number == _VALUE_OF_ANY)))
     place = _EXPR_OF[kind]
     lists = frozenset(_typed_lists(inner)) if kind == b"cel.expr.CheckedExpr" else frozenset()
-    rewriting = _Rewriting(lists)
+    rewriting = make(lists)
     inner = [(number, wire, rewriting.expr(value) if number == place else value) for number, wire, value in inner]
     whole = _message(inner)
     return _message((number, wire, whole if number == _VALUE_OF_ANY else value) for number, wire, value in fields)
@@ -103,6 +125,78 @@ class _Rewriting:
         return _message([(_ID, _VARINT, self._last_id), (kind, _BYTES, content)])
 
 
+class _Telling(_Rewriting):
+    """Has calls told before they are made, but for the one that gathers what a comprehension gives."""
+
+    def __init__(self, told: Mapping[bytes, bytes], go_on: bytes, keep: bytes) -> None:
+        super().__init__(frozenset())
+        self._last_id = 2 * _NEW_IDS
+        self._told = told
+        self._go_on = go_on
+        self._keep = keep
+
+    def expr(self, data: bytes) -> bytes:
+        fields = list(_fields(super().expr(data)))
+        for number, _, value in fields:
+            if number == _CALL:
+                return self._called(fields, value)
+            if number == _COMPREHENSION:
+                ending = self._ending(value)
+                return _message((n, w, ending if n == number else v) for n, w, v in fields)
+        return _message(fields)
+
+    def _called(self, fields: list[_Field], call: bytes) -> bytes:
+        parts = list(_fields(call))
+        function = next(value for number, _, value in parts if number == _FUNCTION)
+        operands = [value for number, _, value in parts if number in (_TARGET, _ARGUMENTS)]
+        if function not in self._told:
+            return _message(fields)
+        if (_IDENT, _BYTES, _message([(1, _BYTES, _GATHERED)])) in _fields(operands[0]):
+            kept = self._kept(operands[1])
+            gathering = _message((n, w, kept if value is operands[1] else value) for n, w, value in parts)
+            return _message((n, w, gathering if n == _CALL else value) for n, w, value in fields)
+        names = [f"@{place}".encode() for place in range(len(operands))]
+        by_name = iter(names)
+        again = _message((n, w, self._name(next(by_name)) if n in (_TARGET, _ARGUMENTS) else v) for n, w, v in parts)
+        made = _message((n, w, again if n == _CALL else value) for n, w, value in fields)
+        told = self._call(self._told[function], *map(self._name, names))
+        chosen = self._call(b"_?_:_", told, made, self._yes())
+        for name, operand in zip(reversed(names), reversed(operands), strict=True):
+            chosen = self._bound(name, operand, chosen)
+        return chosen
+
+    def _kept(self, gathered: bytes) -> bytes:
+        """`[element]`, told to the function `keep` before."""
+        for number, _, value in _fields(gathered):
+            if number == _LIST:
+                [element] = [one for _, _, one in _fields(value)]
+                told = self._call(self._keep, self._name(_KEPT))
+                chosen = self._call(b"_?_:_", told, self._name(_KEPT), self._yes())
+                return self._new(_LIST, _message([(1, _BYTES, self._bound(_KEPT, element, chosen))]))
+        return gathered
+
+    def _bound(self, name: bytes, value: bytes, within: bytes) -> bytes:
+        """`cel.bind(name, value, within)`."""
+        nothing, never = self._new(_LIST, b""), self._new(_CONST, _message([(2, _VARINT, 0)]))
+        parts = (b"#unused", nothing, name, value, never, self._name(name), within)
+        return self._new(_COMPREHENSION, _message((n, _BYTES, part) for n, part in enumerate(parts, 1)))
+
+    def _ending(self, comprehension: bytes) -> bytes:
+        return _message(
+            (n, w, self._call(b"_&&_", self._call(self._go_on), value) if n == _LOOP_CONDITION else value)
+            for n, w, value in _fields(comprehension)
+        )
+
+    def _name(self, name: bytes) -> bytes:
+        return self._new(_IDENT, _message([(1, _BYTES, name)]))
+
+    def _yes(self) -> bytes:
+        return self._new(_CONST, _message([(2, _VARINT, 1)]))
+
+    def _ordered(self, value: bytes) -> bytes:
+        return value
+
+
 def _typed_lists(checked: list[_Field]) -> Iterator[int]:
     """The ids of the parts that the checker knows to be lists."""
     for number, _, entry in checked:
@@ -110,51 +204,3 @@ def _typed_lists(checked: list[_Field]) -> Iterator[int]:
             pair = {n: value for n, _, value in _fields(entry)}
             if any(n == _LIST_TYPE for n, _, _ in _fields(pair.get(2, b""))):
                 yield pair[1]
-
-
-# The wire format: only numbers and bytes occur outside of constants, into which nothing here looks.
-
-
-def _fields(data: bytes) -> Iterator[_Field]:
-    place = 0
-    while place < len(data):
-        tag, place = _varint(data, place)
-        number, wire = tag >> 3, tag & 7
-        value, place = _varint(data, place)
-        if wire == _BYTES:
-            end = place + value
-            yield number, wire, data[place:end]
-            place = end
-        elif wire == _VARINT:
-            yield number, wire, value
-        else:
-            raise ValueError(f"wire type {wire} in a compiled expression")
-
-
-def _message(fields: Iterable[_Field]) -> bytes:
-    written = bytearray()
-    for number, wire, value in fields:
-        _write(written, number << 3 | wire)
-        if wire == _BYTES:
-            _write(written, len(value))
-            written += value
-        else:
-            _write(written, value)
-    return bytes(written)
-
-
-def _varint(data: bytes, place: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        byte = data[place]
-        value |= (byte & 0x7F) << shift
-        place, shift = place + 1, shift + 7
-        if byte < 0x80:
-            return value, place
-
-
-def _write(written: bytearray, value: int) -> None:
-    while value > 0x7F:
-        written.append(value & 0x7F | 0x80)
-        value >>= 7
-    written.append(value)
