@@ -154,9 +154,7 @@ def _items_stay(node: str) -> list[str]:
     """Said where changed inputs would not reach the item or the round that is executed again."""
     owner, bracket, _ = node.rpartition("[")
     return (
-        [f"The list or the rounds of {owner} stay as they were recorded; to change them, replay from {owner}."]
-        if bracket
-        else []
+        [f"The items or rounds of {owner} stay those of the log; to change that, replay from {owner}."] if bracket else []
     )
 
 
