@@ -161,7 +161,13 @@ def test_errors_are_aob_errors_even_for_broken_data() -> None:
 
 # The engine cuts a text off at a NUL on its way into a function.
 TEXTS = st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), max_size=4)
-SCALARS = st.none() | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, width=32) | TEXTS
+SCALARS = (
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53), 2**53)
+    | st.floats(allow_nan=False, allow_infinity=False, width=32)
+    | TEXTS
+)
 DATA = st.recursive(
     SCALARS | st.sampled_from(["a", "b", "12", "PT5S", "2026-11-21T00:00:00Z"]),
     lambda part: (
