@@ -41,7 +41,8 @@ def waits(view: dict[str, Any]) -> Iterator[str]:
     found = view.get("waiting_for") or []
     for one in found[:MOST_WAITS]:
         since = local_time(one["since"])
-        yield f"  {clean(one['node'] or 'the run')} waits for {clean(one['what'])}, since {since}"
+        ticket = f" (ticket {clean(one['ticket'])})" if one.get("ticket") else ""
+        yield f"  {clean(one['node'] or 'the run')} waits for {clean(one['what'])}{ticket}, since {since}"
     if len(found) > MOST_WAITS:
         yield f"  … and {len(found) - MOST_WAITS} more"
 

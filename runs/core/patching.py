@@ -97,7 +97,7 @@ def make(
     if author.is_machine:
         problems += check_grant(head, document, grant)
     if not is_next_version:
-        problems += check_guards(head, document)
+        problems += check_guards(head, document, is_machine=author.is_machine)
     if problems:
         raise PatchRefused(problems)
     return Made(document, ir)

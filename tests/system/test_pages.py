@@ -59,7 +59,7 @@ def test_text_from_runs_is_never_markup(page: Page, aob: Installation, tmp_path:
     run = aob.json("run", "start", "evil")["id"]
     dialogs: list[str] = []
     page.on("dialog", lambda dialog: dialogs.append(dialog.message))
-    for place in ("/runs/", f"/runs/{run}/", "/workflows/", "/workflows/evil/"):
+    for place in ("/runs/", f"/runs/{run}/", "/workflows/?q=evil", "/workflows/evil/"):
         page.goto(place)
         expect(page.get_by_text("<script>alert(2)").first).to_be_visible()
     assert dialogs == []

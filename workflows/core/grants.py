@@ -149,11 +149,21 @@ def check_grant(before: Document, after: Document, grant: Grant) -> list[Problem
     return problems
 
 
-def check_guards(before: Document, after: Document) -> list[Problem]:
-    """What a patch takes from people's hands: approvals and audit logs that it changes, or leads a way around."""
+def check_guards(before: Document, after: Document, *, is_machine: bool = True) -> list[Problem]:
+    """What a patch takes from people's hands: approvals and audit logs that it changes, or leads a way around.
+
+    A log behind which nothing acts is a log like any other to people; machines leave all as they are.
+    """
     known, there = dict(nodes_of(before)), dict(nodes_of(after))
     brought = [path for path, node in there.items() if path not in known or not same_node(known[path], node)]
-    return [*_touched_guards(known, there), *_auto_approvals(known, there), *_left_guards(before, after, brought)]
+    was = gates(before)
+    audits = {gate for path, one in was.items() if acts(known[path]) for gate in one.followed}
+    guards = {path for path, node in known.items() if _is_gate(node) and (is_machine or _asks(node) or path in audits)}
+    return [
+        *_touched_guards(known, there, guards),
+        *_auto_approvals(known, there),
+        *_left_guards(before, after, was, brought),
+    ]
 
 
 def unguarded_effects(before: Document, after: Document, begun: Collection[str] = ()) -> list[str]:
@@ -326,10 +336,17 @@ def _place_of(node: Mapping[str, Any]) -> tuple[Any, ...]:
     return node["type"], *(constant_host(url) or url for url in (config.get("url"), token_url))
 
 
-def _touched_guards(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iterator[Problem]:
+def _is_gate(node: Mapping[str, Any]) -> bool:
+    return node["type"] in PASSES or _asks(node)
+
+
+def _asks(node: Mapping[str, Any]) -> bool:
+    return node["type"] == "approval" or (bool(body_of(node)) and may_ask(node))
+
+
+def _touched_guards(before: Mapping[str, Any], after: Mapping[str, Any], guards: set[str]) -> Iterator[Problem]:
     for path, node in before.items():
-        is_gate = node["type"] in PASSES or (bool(body_of(node)) and may_ask(node))
-        if is_gate and (path not in after or not same(node, after[path])):
+        if path in guards and (path not in after or not same(node, after[path])):
             word = GUARD_WORDS.get(node["type"], f"{node['type']} with an approval inside")
             yield Problem(
                 pointer_of(path),
@@ -351,8 +368,8 @@ def _auto_approvals(before: Mapping[str, Any], after: Mapping[str, Any]) -> Iter
             )
 
 
-def _left_guards(before: Document, after: Document, brought: list[str]) -> Iterator[Problem]:
-    was, is_ = gates(before), gates(after)
+def _left_guards(before: Document, after: Document, was: Mapping[str, Gates], brought: list[str]) -> Iterator[Problem]:
+    is_ = gates(after)
     known, there = dict(nodes_of(before)), dict(nodes_of(after))
     told = set()
     for path, gate in was.items():

@@ -165,6 +165,14 @@ def test_nobody_changes_an_approval_in_a_run(operations: Any) -> None:
     assert refusal(document, *operations, author=ANNA, is_of_run=False) == set()
 
 
+def test_a_log_guards_for_people_where_something_acts_behind_it() -> None:
+    log = {"type": "log", "config": {"message": "x"}}
+    document = graph({"audit": log, "pay": http(), "note": log}, ("audit", "pay"))
+    assert refusal(document, put("/nodes/audit/config/message", "y"), author=ANNA) == {"guard_changed"}
+    assert refusal(document, put("/nodes/note/config/message", "y"), author=ANNA) == set()
+    assert refusal(document, put("/nodes/note/config/message", "y")) == {"guard_changed"}
+
+
 def test_a_map_that_asks_inside_keeps_its_items() -> None:
     empty = put("/nodes/each/config/items", "[]")
     document = copy.deepcopy(INSIDE)
