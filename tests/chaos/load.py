@@ -117,7 +117,8 @@ class Load:
             if name == "pure" and chance.random() < 0.6:
                 answer = self._send("/api/v1/runs/batch", {"runs": [start] * BATCH}, key)
                 items = answer["items"] if answer else []
-                runs = [(f"1:{key}#{place}", item["run"]["id"]) for place, item in enumerate(items) if "run" in item]
+                began = [(place, item["run"]["id"]) for place, item in enumerate(items) if "run" in item]
+                runs = [(f"batch:1:{key}#{place}", run) for place, run in began]
                 if len(runs) < len(items):
                     self.problems.append(f"I20: a batch was answered with {items}")
             else:
