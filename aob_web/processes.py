@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import gc
 import os
 import signal
@@ -13,6 +14,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from aob_web.lifesign import ALIVE_SECONDS, LifeSign
+
+STUCK_SECONDS = 15.0
+"""A web process that has not answered for so long writes down what its threads are at."""
 
 EXAMPLES = Path(__file__).resolve().parents[1] / "examples"
 
@@ -114,6 +118,8 @@ def web(alive: LifeSign) -> None:
         while True:
             # Whoever has lost the socket, or does not answer there, is of no use, however alive.
             if answers(socket):
+                # Should it hang, its log tells where, before the supervisor ends it.
+                faulthandler.dump_traceback_later(STUCK_SECONDS)
                 alive()
                 time.sleep(ALIVE_SECONDS)
             else:
