@@ -71,6 +71,9 @@ def heard(caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch) -> 
     # A worker says at its start how queues are read; here other tests may have read some before.
     monkeypatch.setattr(kombu.transport, "_transport_cache", {})
     doorbells.careful()
+    with dispatch.celery_app().connection_for_write() as connection:
+        # Neither does anybody answer what earlier tests rang.
+        connection.default_channel.client.delete(QUEUE)
     caplog.set_level(logging.WARNING)
     worker = dispatch.celery_app().Worker(
         consumer_cls=partial(doorbells.Doorbells, found.extend), pool="solo", concurrency=1, queues=[QUEUE],
