@@ -79,27 +79,15 @@ class Passing:
         if refusal is not None:
             await refuse(send, refusal)
             return
-        started = False
         body = _Body(receive, scope, self._is_known) if _has_body(scope) else None
-        send = _limited(send)
+        answered = asyncio.Event()
         try:
-            async with self._client().request(
-                scope["method"],
-                _url("http", scope),
-                headers=_headers(scope, HOP_BY_HOP),
-                data=body.chunks() if body else None,
-                allow_redirects=False,
-            ) as response:
-                headers = [
-                    (name.lower(), value)
-                    for name, value in response.raw_headers
-                    if name.decode("latin-1").lower() not in HOP_BY_HOP
-                ]
-                started = True
-                await send({"type": "http.response.start", "status": response.status, "headers": headers})
-                await _until_either(self._pump(response, send), _until_gone(receive))
+            await _until_either(
+                self._exchange(scope, body, answered, _limited(send)),
+                _until_gone(receive, body.taken if body else None),
+            )
         except GONE as error:
-            if started:
+            if answered.is_set():
                 raise
             if body and body.refusal:
                 await drain(receive, MAX_DRAINED)
@@ -107,6 +95,25 @@ class Passing:
                 return
             _log.warning("The web process does not answer: %s", error)
             await refuse(send, problems.unavailable_details("The web process does not answer."))
+
+    async def _exchange(self, scope: Scope, body: _Body | None, answered: asyncio.Event, send: Send) -> None:
+        async with self._client().request(
+            scope["method"],
+            _url("http", scope),
+            headers=_headers(scope, HOP_BY_HOP),
+            data=body.chunks() if body else None,
+            allow_redirects=False,
+        ) as response:
+            headers = [
+                (name.lower(), value)
+                for name, value in response.raw_headers
+                if name.decode("latin-1").lower() not in HOP_BY_HOP
+            ]
+            answered.set()
+            await send({"type": "http.response.start", "status": response.status, "headers": headers})
+            if body:
+                body.taken.set()
+            await self._pump(response, send)
 
     async def _is_known(self, scope: Scope) -> bool:
         """Whether the web knows who sends this: by a token or a session, or by the link of a mail."""
@@ -220,6 +227,8 @@ class _Body:
         self._scope = scope
         self._is_known = is_known
         self.refusal: AobError | None = None
+        self.taken = asyncio.Event()
+        """All of it has gone on, or no more is wanted."""
 
     async def chunks(self) -> AsyncIterator[bytes]:
         taken, limit, known = 0, _limit(self._scope), False
@@ -238,6 +247,7 @@ class _Body:
             if message.get("body"):
                 yield message["body"]
             if not message.get("more_body"):
+                self.taken.set()
                 return
 
 
@@ -284,7 +294,10 @@ def _too_large(scope: Scope) -> LimitExceeded:
     )
 
 
-async def _until_gone(receive: Receive) -> None:
+async def _until_gone(receive: Receive, after: asyncio.Event | None) -> None:
+    """Until the client has gone, so that nothing goes on for nobody: who waits for tasks would lease them."""
+    if after is not None:
+        await after.wait()
     while (await receive())["type"] != "http.disconnect":
         pass
 

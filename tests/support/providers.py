@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import threading
 import urllib.error
 import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -43,6 +46,16 @@ class ScriptedProvider:
                 return found
         except OSError:
             return None
+
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Whatever is asked waits until the end of the block."""
+        assert self._process is not None
+        self._process.send_signal(signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            self._process.send_signal(signal.SIGCONT)
 
     def stop(self) -> None:
         if self._process is not None:
@@ -134,8 +147,13 @@ def has_steps(aob: Installation, run: str, count: int) -> bool:
     return len(ended) >= count
 
 
-def outside_runner(aob: Installation, where: dict[str, str], token: str = "") -> subprocess.Popen[bytes]:
-    """A runner that belongs to no installation: it has an address, a token, and nothing else."""
+@contextmanager
+def outside_runner(aob: Installation, where: dict[str, str], token: str = "") -> Iterator[subprocess.Popen[bytes]]:
+    """A runner that belongs to no installation: it has an address, a token, and nothing else. Killed at the end."""
     token = token or json.loads((aob.home / "agent-runner.json").read_text())["token"]
     environment = {"PATH": os.environ["PATH"], "AOB_URL": aob.url, "AOB_TOKEN": token, **where}
-    return subprocess.Popen([sys.executable, "-m", "worker.agent.runner"], env=environment, cwd=ROOT)
+    with subprocess.Popen([sys.executable, "-m", "worker.agent.runner"], env=environment, cwd=ROOT) as runner:
+        try:
+            yield runner
+        finally:
+            runner.kill()

@@ -15,7 +15,7 @@ from tests.support.installation import free_port
 
 
 class HttpServer:
-    """Answers with the scripted statuses, then 200; remembers every request."""
+    """Answers with the scripted statuses, then 200, after `delay` or `release()`; remembers every request."""
 
     def __init__(self, delay: float = 0.0) -> None:
         self.delay = delay
@@ -24,7 +24,7 @@ class HttpServer:
         self.most_at_once = 0
         self._at_once = 0
         self._lock = threading.Lock()
-        self._closing = threading.Event()
+        self._released = threading.Event()
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
@@ -53,7 +53,7 @@ class HttpServer:
             self._at_once += 1
             self.most_at_once = max(self.most_at_once, self._at_once)
             scripted = self.script.pop(0) if self.script else 200
-        self._closing.wait(self.delay)
+        self._released.wait(self.delay)
         with self._lock:
             self._at_once -= 1
         status, more, data = scripted if isinstance(scripted, tuple) else (scripted, {}, None)
@@ -76,9 +76,13 @@ class HttpServer:
         return self
 
     def __exit__(self, *arguments: Any) -> None:
-        self._closing.set()
+        self.release()
         self._server.shutdown()
         self._server.server_close()
+
+    def release(self) -> None:
+        """From now on everything is answered at once, also what waits."""
+        self._released.set()
 
 
 class SmtpServer:

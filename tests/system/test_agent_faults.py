@@ -98,10 +98,10 @@ def test_a_provider_that_fails_in_the_middle(
     with HttpServer() as server:
         run = begin(aob, provider, server, model)
         line.faults, line.answered = [None, fault], 0
-        runner = outside_runner(aob, where)
-        view = aob.ended(run)
-        runner.terminate()
-        assert runner.wait(30) == 0
+        with outside_runner(aob, where) as runner:
+            view = aob.ended(run)
+            runner.terminate()
+            assert runner.wait(30) == 0
         assert view["status"] == "completed" and view["output"] == {"agent": "three orders"}, view
         # A call whose arguments nobody could read was not made; all others once.
         unread = fault in ("malformed", "doubled")
@@ -118,14 +118,10 @@ def test_a_runner_that_is_killed_between_every_two_steps(
         run = begin(aob, provider, server)
         line.faults, line.answered = [], 0
         for ended in range(1, STEPS):
-            runner = outside_runner(aob, where)
-            eventually(partial(has_steps, aob, run, ended), seconds=60, every=0.01)
-            runner.kill()
-            runner.wait()
-        runner = outside_runner(aob, where)
-        view = aob.ended(run)
-        runner.terminate()
-        runner.wait(30)
+            with outside_runner(aob, where):
+                eventually(partial(has_steps, aob, run, ended), seconds=60, every=0.01)
+        with outside_runner(aob, where):
+            view = aob.ended(run)
         assert view["output"] == {"agent": "three orders"}, view
         assert orders(server) == ORDERS
         begun = [step for step in log_of(aob, run, "AgentStepStarted") if step["data"]["kind"] == "model"]
@@ -143,20 +139,20 @@ def test_a_token_that_is_revoked_in_the_middle(
         run = begin(aob, provider, server)
         line.faults, line.answered = [], 0
         first, second = token_of(aob, "agent"), token_of(aob, "agent")
-        stopped = outside_runner(aob, where, first)
-        eventually(partial(has_steps, aob, run, 2), seconds=60, every=0.01)
-        with database(aob) as connection:
-            digest = hashlib.sha256(first.encode()).hexdigest()
-            connection.execute("UPDATE api_token SET revoked_at = now() WHERE digest = %s", [digest])
-        done = len(log_of(aob, run, "AgentStepStarted"))
-        eventually(lambda: len(log_of(aob, run, "TaskLost")) == 1, seconds=60, every=0.1)
-        assert len(log_of(aob, run, "AgentStepStarted")) <= done + 1
-        assert aob.request("GET", f"/api/v1/runs/{run}")[1]["status"] == "running"
-        going_on = outside_runner(aob, where, second)
-        assert aob.ended(run)["output"] == {"agent": "three orders"}
+        with outside_runner(aob, where, first) as stopped:
+            eventually(partial(has_steps, aob, run, 2), seconds=60, every=0.01)
+            with database(aob) as connection:
+                digest = hashlib.sha256(first.encode()).hexdigest()
+                connection.execute("UPDATE api_token SET revoked_at = now() WHERE digest = %s", [digest])
+            done = len(log_of(aob, run, "AgentStepStarted"))
+            eventually(lambda: len(log_of(aob, run, "TaskLost")) == 1, seconds=60, every=0.1)
+            assert len(log_of(aob, run, "AgentStepStarted")) <= done + 1
+            assert aob.request("GET", f"/api/v1/runs/{run}")[1]["status"] == "running"
+            with outside_runner(aob, where, second) as going_on:
+                assert aob.ended(run)["output"] == {"agent": "three orders"}
+                for runner in (stopped, going_on):
+                    runner.terminate()
+                    assert runner.wait(30) == 0
         assert orders(server) == ORDERS
         assert line.answered <= CALLS + 1
-        for runner in (stopped, going_on):
-            runner.terminate()
-            assert runner.wait(30) == 0
         verified(aob, run)

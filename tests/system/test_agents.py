@@ -6,6 +6,7 @@ import json
 import os
 import re
 import signal
+import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -48,6 +49,18 @@ def aob(provider: ScriptedProvider, tmp_path_factory: pytest.TempPathFactory) ->
     where = {"AOB_SCRIPTED_URL": provider.url, "AOB_LLM_ACME_URL": f"{provider.url}/v1"}
     with Installation(home, AOB_LEASE_SECONDS="3", AOB_HTTP_ALLOW="127.0.0.1", **where) as made:
         yield made
+
+
+@pytest.fixture(scope="module")
+def apart(provider: ScriptedProvider, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installation]:
+    """One whose runners are all elsewhere."""
+    home = Path(tmp_path_factory.mktemp("apart")) / "home"
+    with Installation(home, AOB_LEASE_SECONDS="3", AOB_AGENT_SLOTS="0", **_where(provider)) as made:
+        yield made
+
+
+def _where(provider: ScriptedProvider) -> dict[str, str]:
+    return {"AOB_SCRIPTED_URL": provider.url, "AOB_HTTP_ALLOW": "127.0.0.1"}
 
 
 def document(agent: dict[str, Any], **parts: Any) -> dict[str, Any]:
@@ -122,26 +135,21 @@ def test_what_a_compromised_model_asks_for_beyond_its_grant_is_refused(
 
 
 def test_a_runner_elsewhere_is_killed_between_its_steps_and_nothing_is_done_twice(
-    provider: ScriptedProvider, tmp_path: Path
+    provider: ScriptedProvider, apart: Installation
 ) -> None:
-    where = {"AOB_SCRIPTED_URL": provider.url, "AOB_HTTP_ALLOW": "127.0.0.1"}
-    with (
-        HttpServer() as server,
-        Installation(tmp_path / "home", AOB_LEASE_SECONDS="3", AOB_AGENT_SLOTS="0", **where) as aob,
-    ):
+    aob, where = apart, _where(provider)
+    with HttpServer() as server:
         call = {"tool": "http", "args": {"method": "POST", "url": server.url + "/order", "json": {"n": 1}}}
         provider.play(talk=[call, call, call, {"text": "three orders"}])
         granted = {"type": "http", "hosts": [server.url.removeprefix("http://")], "methods": ["POST"]}
         run = begin(aob, {"tools": [granted]})
         for ended in (2, 5):
-            runner = outside_runner(aob, where)
-            eventually(partial(has_steps, aob, run, ended), seconds=60, every=0.01)
-            runner.kill()
-            runner.wait()
-        runner = outside_runner(aob, where)
-        view = aob.ended(run, seconds=60)
-        runner.terminate()
-        assert runner.wait(30) == 0
+            with outside_runner(aob, where):
+                eventually(partial(has_steps, aob, run, ended), seconds=60, every=0.01)
+        with outside_runner(aob, where) as runner:
+            view = aob.ended(run, seconds=60)
+            runner.terminate()
+            assert runner.wait(30) == 0
         assert view["output"] == {"agent": "three orders"}, view
         keys = [request["headers"]["idempotency-key"] for request in server.requests]
         assert len(set(keys)) == 3
@@ -206,72 +214,90 @@ def test_an_agent_asks_people_and_goes_on_with_their_answer(aob: Installation, p
 
 @pytest.mark.parametrize(("answer", "said"), [("approve", "200"), ("reject", "Not that host.")])
 def test_a_call_waits_until_people_allow_it_and_asks_them_once(
-    provider: ScriptedProvider, tmp_path: Path, answer: str, said: str
+    provider: ScriptedProvider, apart: Installation, answer: str, said: str
 ) -> None:
-    where = {"AOB_SCRIPTED_URL": provider.url, "AOB_HTTP_ALLOW": "127.0.0.1"}
-    with (
-        HttpServer() as server,
-        Installation(tmp_path / "home", AOB_LEASE_SECONDS="3", AOB_AGENT_SLOTS="0", **where) as aob,
-    ):
+    aob, where = apart, _where(provider)
+    with HttpServer() as server:
         order = {"method": "POST", "url": server.url + "/order", "json": {"n": "{{ run.id }} <b>1</b>"}}
         provider.play(talk=[{"tool": "http", "args": order}, {"expect": [said], "text": "So be it."}])
         granted = {"type": "http", "hosts": [server.url.removeprefix("http://")], "methods": ["POST"]}
         run = begin(aob, {"tools": [granted], "consent": ["http"], "consent_from": ["admin"]})
-        first = outside_runner(aob, where)
-        listed = "/api/v1/approvals?workflow=agent-consent"
-        [ticket] = eventually(lambda: aob.request("GET", listed)[1]["items"], seconds=60, every=0.1)
-        first.kill()
-        first.wait()
-        second = outside_runner(aob, where)
-        eventually(lambda: steps_begun(aob, run) == [1, 2, 2], seconds=60, every=0.1)
-        assert server.requests == []
-        [same] = aob.request("GET", listed)[1]["items"]
-        assert same["ticket"] == ticket["ticket"] and same["assignees"] == ["user:admin"]
-        shown = aob.request("GET", f"/api/v1/approvals/{ticket['ticket']}")[1]
-        *_, told, end = shown["body"].split("```")
-        assert end == "" and set(told.strip().split("\n")) == {
-            '"method": "POST"', f'"url": "{server.url}/order"', '"json": {"n":"{{ run.id }} <b>1</b>"}'
-        }  # fmt: skip
-        assert shown["title"] == "May an agent use http?" and shown["values"] == {"tool": "http", "arguments": order}
-        body = {"answer": answer, "reason": "Not that host."}
-        assert aob.request("POST", f"/api/v1/approvals/{ticket['ticket']}/decide", body)[0] == 200
-        assert aob.ended(run)["output"] == {"agent": "So be it."}
-        assert len(server.requests) == (answer == "approve")
-        verified(aob, run)
-        second.terminate()
-        assert second.wait(30) == 0
+        listed = "/api/v1/approvals?workflow=agent-consent&status=open"
+        with outside_runner(aob, where):
+            [ticket] = eventually(lambda: aob.request("GET", listed)[1]["items"], seconds=60, every=0.1)
+        with outside_runner(aob, where) as second:
+            eventually(lambda: steps_begun(aob, run) == [1, 2, 2], seconds=60, every=0.1)
+            assert server.requests == []
+            [same] = aob.request("GET", listed)[1]["items"]
+            assert same["ticket"] == ticket["ticket"] and same["assignees"] == ["user:admin"]
+            shown = aob.request("GET", f"/api/v1/approvals/{ticket['ticket']}")[1]
+            *_, told, end = shown["body"].split("```")
+            assert end == "" and set(told.strip().split("\n")) == {
+                '"method": "POST"', f'"url": "{server.url}/order"', '"json": {"n":"{{ run.id }} <b>1</b>"}'
+            }  # fmt: skip
+            assert shown["title"] == "May an agent use http?" and shown["values"] == {"tool": "http", "arguments": order}
+            body = {"answer": answer, "reason": "Not that host."}
+            assert aob.request("POST", f"/api/v1/approvals/{ticket['ticket']}/decide", body)[0] == 200
+            assert aob.ended(run)["output"] == {"agent": "So be it."}
+            assert len(server.requests) == (answer == "approve")
+            verified(aob, run)
+            second.terminate()
+            assert second.wait(30) == 0
+
+
+def test_who_has_gone_is_given_nothing(apart: Installation) -> None:
+    """A runner that died while it waited: what begins then goes to one that lives."""
+    token = json.loads((apart.home / "agent-runner.json").read_text())["token"]
+    body = json.dumps({"runner": "gone", "slots": 8, "wait": 20}).encode()
+    head = (
+        f"POST /api/v1/agent-tasks/claim HTTP/1.1\r\nHost: 127.0.0.1\r\nAuthorization: Bearer {token}\r\n"
+        f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n\r\n"
+    )
+    with socket.create_connection(("127.0.0.1", apart.port)) as gone:
+        gone.sendall(head.encode() + body)
+        looked = {"runner": "here", "slots": 1, "wait": 1}
+        assert apart.request("POST", "/api/v1/agent-tasks/claim", looked, token=token) == (200, {"tasks": []})
+    run = begin(apart, {})
+    pause = {"name": "pause", "nodes": {"pause": {"type": "delay", "config": {"for": "1s"}}}}
+    # So long that it would have looked again.
+    apart.ended(apart.request("POST", "/api/v1/runs", {"workflow": pause})[1]["id"])
+    here = {"runner": "here", "slots": 1, "wait": 2}
+    [task] = apart.request("POST", "/api/v1/agent-tasks/claim", here, token=token)[1]["tasks"]
+    assert task["lease"]["run"] == run
+    assert apart.request("POST", f"/api/v1/runs/{run}/cancel", {})[0] == 200
 
 
 def steps_begun(aob: Installation, run: str) -> list[int]:
     return [event["data"]["step"] for event in log_of(aob, run, "AgentStepStarted")]
 
 
-def test_a_runner_cannot_start_what_nobody_allowed(provider: ScriptedProvider, tmp_path: Path) -> None:
+def test_a_runner_cannot_start_what_nobody_allowed(apart: Installation) -> None:
     """Its own checks left out, the control plane still asks for the consent to exactly this call."""
-    with Installation(tmp_path / "home", AOB_AGENT_SLOTS="0", AOB_SCRIPTED_URL=provider.url) as aob:
-        pays = {"name": "pay", "nodes": {"t": {"type": "transform", "config": {"output": "{{ inputs }}"}}}}
-        assert aob.request("POST", "/api/v1/workflows", {"document": pays})[0] == 201
-        begin(aob, {"tools": [{"type": "workflow", "name": "pay"}], "consent": ["workflow"]})
-        token = json.loads((aob.home / "agent-runner.json").read_text())["token"]
+    aob = apart
+    pays = {"name": "pay", "nodes": {"t": {"type": "transform", "config": {"output": "{{ inputs }}"}}}}
+    assert aob.request("POST", "/api/v1/workflows", {"document": pays})[0] == 201
+    run = begin(aob, {"tools": [{"type": "workflow", "name": "pay"}], "consent": ["workflow"]})
+    token = json.loads((aob.home / "agent-runner.json").read_text())["token"]
 
-        def call(door: str, **body: Any) -> tuple[int, Any]:
-            return aob.request("POST", f"/api/v1/agent-tasks/{door}", body, token=token)
+    def call(door: str, **body: Any) -> tuple[int, Any]:
+        return aob.request("POST", f"/api/v1/agent-tasks/{door}", body, token=token)
 
-        [task] = eventually(lambda: call("claim", runner="r", slots=1, wait=1)[1]["tasks"], seconds=30)
-        given = {"lease": task["lease"], "key": "k2", "workflow": "pay", "inputs": {"n": 1}}
-        assert call("workflow", **given)[1]["code"] == "capability_missing"
-        asked = {"lease": task["lease"], "key": "k1", "tool": "workflow:pay", "arguments": {"inputs": {"n": 1}}}
-        status, found = call("consent", **asked)
-        assert status == 201, found
-        assert call("workflow", **given, consent="k1")[1]["code"] == "capability_missing"
-        [ticket] = aob.request("GET", "/api/v1/approvals?workflow=agent-consent")[1]["items"]
-        path = f"/api/v1/approvals/{ticket['ticket']}/decide"
-        assert aob.request("POST", path, {"answer": "approve"})[0] == 200
-        aob.ended(found["run"])
-        other = {**given, "inputs": {"n": 1000}}
-        assert call("workflow", **other, consent="k1")[0] in (409, 422)
-        assert call("workflow", **given, consent="k1")[0] == 201
-        assert call("consent", **{**asked, "tool": "http", "key": "k9"})[1]["code"] == "capability_missing"
+    [task] = eventually(lambda: call("claim", runner="r", slots=1, wait=1)[1]["tasks"], seconds=30)
+    given = {"lease": task["lease"], "key": "k2", "workflow": "pay", "inputs": {"n": 1}}
+    assert call("workflow", **given)[1]["code"] == "capability_missing"
+    asked = {"lease": task["lease"], "key": "k1", "tool": "workflow:pay", "arguments": {"inputs": {"n": 1}}}
+    status, found = call("consent", **asked)
+    assert status == 201, found
+    assert call("workflow", **given, consent="k1")[1]["code"] == "capability_missing"
+    [ticket] = aob.request("GET", "/api/v1/approvals?workflow=agent-consent&status=open")[1]["items"]
+    path = f"/api/v1/approvals/{ticket['ticket']}/decide"
+    assert aob.request("POST", path, {"answer": "approve"})[0] == 200
+    aob.ended(found["run"])
+    other = {**given, "inputs": {"n": 1000}}
+    assert call("workflow", **other, consent="k1")[0] in (409, 422)
+    assert call("workflow", **given, consent="k1")[0] == 201
+    assert call("consent", **{**asked, "tool": "http", "key": "k9"})[1]["code"] == "capability_missing"
+    assert aob.request("POST", f"/api/v1/runs/{run}/cancel", {})[0] == 200
 
 
 def test_values_in_the_prompt_reach_the_model_as_data(aob: Installation, provider: ScriptedProvider) -> None:
@@ -304,8 +330,10 @@ def test_agents_at_the_edge_of_a_shared_budget_stay_within_it(aob: Installation,
     each = {"type": "map", "config": {**all_at_once, "body": {"nodes": {"agent": think}}}}
     limits = {"max_agents": 6, "agents": {"tokens": 12_000}}
     body = {"workflow": {"name": "shared", "nodes": {"each": each}, "limits": limits}, "inputs": {"rows": ROWS}}
-    status, view = aob.request("POST", "/api/v1/runs", body)
-    assert status == 201, view
+    with provider.frozen():
+        status, view = aob.request("POST", "/api/v1/runs", body)
+        assert status == 201, view
+        eventually(lambda: log_of(aob, view["id"], "ItemFailed"))
     items = aob.ended(view["id"])["output"]["each"]
     refused = [item for item in items if isinstance(item, dict) and "error" in item]
     assert 0 < len(refused) < 6, items

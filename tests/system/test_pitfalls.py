@@ -208,7 +208,7 @@ def test_p4_what_was_waiting_in_a_redis_that_died_is_done_when_it_is_back(fragil
 def test_p5_an_old_snapshot_of_redis_rings_for_what_is_done_or_being_done(fragile: Installation) -> None:
     broker = redis_of(fragile)
     dump = fragile.home / "run" / "dump.rdb"
-    with HttpServer() as quick, HttpServer(delay=6) as slow:
+    with HttpServer() as quick, HttpServer(delay=60) as slow:
         with frozen_workers(fragile):
             done = start(fragile, effect(quick.url))
             running = start(fragile, effect(slow.url))
@@ -224,7 +224,9 @@ def test_p5_an_old_snapshot_of_redis_rings_for_what_is_done_or_being_done(fragil
         eventually(lambda: not broker.llen(QUEUE))
         assert fragile.request("GET", f"/api/v1/runs/{running}")[1]["status"] == "running"
         later = start(fragile, effect(quick.url))
-        completed(fragile, later, running)
+        completed(fragile, later)
+        slow.release()
+        completed(fragile, running)
         assert called(quick) == once(done, later) and called(slow) == once(running)
 
 
@@ -276,7 +278,7 @@ def leased(aob: Installation) -> int:
 
 def test_p7_nothing_waits_behind_a_long_task_and_what_waits_is_not_leased(fragile: Installation) -> None:
     """The busy worker takes doorbells too; another one must not need them."""
-    with HttpServer(delay=9) as slow, HttpServer() as quick:
+    with HttpServer(delay=60) as slow, HttpServer() as quick:
         long = [start(fragile, effect(slow.url)) for _ in range(SLOTS)]
         eventually(lambda: len(slow.requests) == SLOTS)
         waiting = [start(fragile, effect(quick.url)) for _ in range(4)]
@@ -285,8 +287,9 @@ def test_p7_nothing_waits_behind_a_long_task_and_what_waits_is_not_leased(fragil
         with second_worker(fragile):
             completed(fragile, *waiting)
             for _ in range(4):
-                completed(fragile, start(fragile, effect(quick.url)), seconds=2)
+                completed(fragile, start(fragile, effect(quick.url)))
             assert leased(fragile) == SLOTS
+            slow.release()
             completed(fragile, *long)
         assert called(slow) == once(*long) and set(called(quick).values()) == {1}
 
