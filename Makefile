@@ -1,6 +1,6 @@
 # `make up` runs the product, `make test` passes the tests; everything else is for those who change it.
 PYTHON ?= python3
-PYTEST_ARGS ?= -n 3
+PYTEST_ARGS ?= -n 2
 VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --disable-pip-version-check --progress-bar on

@@ -99,6 +99,8 @@ class Server(Daphne):  # type: ignore[misc]
     async def _part(self) -> None:
         self._port.stopListening()
         until = time.monotonic() + PARTING_SECONDS
+        # At least once, so that what has arrived is read.
+        await asyncio.sleep(0.1)
         while any(_is_answered(details) for details in self.connections.values()) and time.monotonic() < until:
             await asyncio.sleep(0.02)
         running = [one for details in self.connections.values() if (one := details.get("application_instance"))]

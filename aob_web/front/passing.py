@@ -61,7 +61,8 @@ class Passing:
     def _client(self) -> aiohttp.ClientSession:
         if self._session is None:
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.UnixConnector(str(self._socket), limit=0),
+                # One connection for each request: one that is kept may end, with its process, just as it is used again.
+                connector=aiohttp.UnixConnector(str(self._socket), limit=0, force_close=True),
                 timeout=aiohttp.ClientTimeout(total=None, sock_connect=5),
                 cookie_jar=aiohttp.DummyCookieJar(),
                 auto_decompress=False,
