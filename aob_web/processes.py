@@ -137,6 +137,8 @@ def web(alive: LifeSign) -> None:
         verbosity=0,
         server_name="aob",
     ).run()
+    # Not by returning: that would wait for threads, and one of them may wait for the event loop, which is no more.
+    os._exit(0)
 
 
 PROCESSES: dict[str, Callable[[LifeSign], None]] = {

@@ -106,7 +106,8 @@ class Server(Daphne):  # type: ignore[misc]
         running = [one for details in self.connections.values() if (one := details.get("application_instance"))]
         for application in running:
             application.cancel()
-        await asyncio.gather(*running, return_exceptions=True)
+        if running:
+            await asyncio.wait(running, timeout=PARTING_SECONDS)
 
     def create_application(self, protocol: Any, scope: dict[str, Any]) -> Any:
         details = self.connections[protocol]
