@@ -144,7 +144,9 @@ def test_a_migration_that_meets_a_long_transaction_holds_up_nobody(tmp_path: Pat
         with psycopg.connect(url, autocommit=True) as other:
             # As it was before the migration that changes a table which everybody uses.
             other.execute("ALTER TABLE task DROP COLUMN losses")
+            other.execute("ALTER TABLE blob_use DROP COLUMN readable")
             other.execute("DROP TABLE run_patch, agent_spend, agent_use, agent_switch, ticket, ticket_message")
+            other.execute("DROP TABLE blob_part")
             other.execute(
                 "DELETE FROM django_migrations WHERE app = 'runs' AND name >= '0004_task_losses' OR app = 'console'"
             )
