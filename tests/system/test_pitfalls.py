@@ -287,7 +287,7 @@ def test_p7_nothing_waits_behind_a_long_task_and_what_waits_is_not_leased(fragil
         with second_worker(fragile):
             completed(fragile, *waiting)
             for _ in range(4):
-                completed(fragile, start(fragile, effect(quick.url)))
+                completed(fragile, start(fragile, effect(quick.url)), seconds=2)
             assert leased(fragile) == SLOTS
             slow.release()
             completed(fragile, *long)
