@@ -19,7 +19,8 @@ def listing(connection: Connection, options: Any) -> int:
     status = None if options.all else "open"
     mine = "true" if options.mine else None
     groups = "true" if options.groups else None
-    wanted = query(status=status, mine=mine, groups=groups, limit=options.limit, cursor=options.cursor)
+    narrowed = {"mine": mine, "groups": groups, "run": options.run, "workflow": options.workflow}
+    wanted = query(status=status, **narrowed, limit=options.limit, cursor=options.cursor)
     page = connection.get(f"/approvals{wanted}")
     if options.json:
         document(page)

@@ -220,6 +220,8 @@ COMMANDS = (
         ("--mine", {"action": "store_true", "help": "only those that wait for you"}),
         ("--groups", {"action": "store_true", "help": "only those that wait for a group of yours"}),
         ("--all", {"action": "store_true", "help": "also those that are closed, the newest first"}),
+        ("--run", {"metavar": "RUN", "help": "only those of this run"}),
+        ("--workflow", {"metavar": "NAME", "help": "only those of this workflow's runs"}),
         *PAGE,
     ),
     Command(

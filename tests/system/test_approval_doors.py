@@ -590,8 +590,10 @@ def test_every_item_of_a_map_asks_for_itself_and_a_failure_cancels_the_rest(aob:
 
 def test_the_command_line_lists_shows_and_decides(aob: Installation) -> None:
     ticket = asked(aob, form=FORM, assignees=["admin"])
-    assert ticket["ticket"] in [one["ticket"] for one in aob.json("approvals", "list", "--mine")["items"]]
-    assert "Refund 7?" in aob.aob("approvals", "list")
+    mine = aob.json("approvals", "list", "--mine", "--run", ticket["run"])["items"]
+    assert [one["ticket"] for one in mine] == [ticket["ticket"]]
+    assert "Refund 7?" in aob.aob("approvals", "list", "--run", ticket["run"])
+    assert "No tickets" in aob.aob("approvals", "list", "--run", ticket["run"], "--workflow", "another")
     assert "percent" in aob.aob("approvals", "show", ticket["ticket"])
     assert ticket["ticket"] in aob.aob("why", ticket["run"]) and "aob approve" in aob.aob("why", ticket["run"])
     assert ticket["ticket"] in aob.aob("run", "status", ticket["run"])

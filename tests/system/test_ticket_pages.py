@@ -51,7 +51,7 @@ def test_a_patch_is_listed_and_decided_as_a_ticket(aob: Installation, colleague:
     run, patch = proposed(aob, colleague.token)
     [found] = aob.request("GET", f"/api/v1/approvals?run={run}")[1]["items"]
     assert (found["kind"], found["patch"], found["ticket"]) == ("patch", patch["id"], patch["id"])
-    assert patch["id"] in aob.aob("approvals", "list")
+    assert patch["id"] in aob.aob("approvals", "list", "--run", run)
     assert f"aob patch show {patch['id']}" in aob.aob("approvals", "show", patch["id"])
     status, problem = aob.request(
         "POST", f"/api/v1/approvals/{patch['id']}/decide", {"answer": "approve"}, token=colleague.token

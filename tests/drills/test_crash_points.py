@@ -101,7 +101,7 @@ SCENARIOS: list[Scenario] = [
 
 
 @pytest.fixture
-def points(monkeypatch: pytest.MonkeyPatch) -> Iterator[Points]:
+def points(database: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[Points]:
     wipe()
     with simulation(monkeypatch) as found:
         yield found
