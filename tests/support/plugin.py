@@ -16,7 +16,7 @@ import pytest
 
 from embedded.services import Services, start
 
-NO_CHROMIUM = "there is no Chromium; install it (Debian: apt-get install chromium) and run them again"
+NO_CHROMIUM = "there is no Chromium; install it (Debian: apt-get install chromium-headless-shell) and run them again"
 
 _services: Services | None = None
 _home = Path(tempfile.mkdtemp(prefix="aob-test-"))

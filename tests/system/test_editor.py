@@ -625,7 +625,7 @@ def test_what_is_arranged_or_added_is_seen(page: Page, aob: Installation) -> Non
 def test_on_a_small_screen_a_chosen_node_offers_its_settings(page: Page) -> None:
     page.set_viewport_size({"width": 390, "height": 800})
     page.goto("/workflows/api-fan-out/edit/")
-    eventually(lambda: page.get_by_role("button", name="Show everything").click() or _is_in_view(page, "list"))
+    show_everything(page, "list")
     page.locator('[data-node="list"]').click()
     page.get_by_role("button", name="Settings of Fetch the list").click()
     expect(page.get_by_role("region", name="Settings of list")).to_be_visible()
@@ -792,9 +792,26 @@ def test_two_versions_are_compared_on_one_graph_in_words_and_as_text(page: Page,
     assert "#" not in page.url and page.evaluate("[window.broken, ({}).type]") == [None, None]
 
 
-def _is_in_view(page: Page, node: str) -> bool:
-    box = page.locator(f'[data-node="{node}"]').bounding_box()
-    return box is not None and box["x"] >= 0 and box["x"] + box["width"] <= page.viewport_size["width"]
+RESTS_IN_VIEW = """async node => {
+    let same = 0;
+    for (let box, last; same < 4; last = box) {
+        await new Promise(requestAnimationFrame);
+        box = node.getBoundingClientRect();
+        same = last && box.x === last.x && box.y === last.y ? same + 1 : 0;
+    }
+    const {left, right} = node.getBoundingClientRect();
+    return left >= 0 && right <= innerWidth;
+}"""
+
+
+def show_everything(page: Page, node: str) -> None:
+    """Until the node rests in view: the canvas hears of its new size a moment later than the page."""
+
+    def shown() -> Any:
+        page.get_by_role("button", name="Show everything").click()
+        return page.locator(f'[data-node="{node}"]').evaluate(RESTS_IN_VIEW)
+
+    eventually(shown)
 
 
 def test_a_click_on_a_node_shows_its_settings_where_there_is_room(page: Page, aob: Installation) -> None:
@@ -808,8 +825,7 @@ def test_a_click_on_a_node_shows_its_settings_where_there_is_room(page: Page, ao
     expect(page.locator(".picked")).to_have_count(1)
     expect(page.get_by_role("complementary", name="Details")).to_have_count(0)
     page.set_viewport_size({"width": 390, "height": 800})
-    # The canvas hears of its new size a moment later than the page: until then everything is shown on the old one.
-    eventually(lambda: page.get_by_role("button", name="Show everything").click() or _is_in_view(page, "list"))
+    show_everything(page, "list")
     page.locator('[data-node="list"]').click()
     expect(page.locator('[data-node="list"].picked')).to_be_visible()
     expect(settings).to_have_count(0)
