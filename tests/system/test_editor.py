@@ -9,7 +9,7 @@ import uuid
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Error, Locator, Page, expect
+from playwright.sync_api import Browser, Error, Locator, Page, Route, expect
 
 from tests.support.axe import grave_faults
 from tests.support.browser import signed_in
@@ -126,12 +126,14 @@ class Keys:
         expect(self.page.locator(".chooser input")).to_have_count(0)
 
     def to(self, label: str, *, begins: bool = False) -> None:
+        passed = []
         for _ in range(80):
             focused = str(self.page.evaluate(FOCUSED))
             if focused == label or (begins and focused.startswith(label)):
                 return
+            passed.append(focused[:40])
             self.press("Tab")
-        raise AssertionError(f"Tab does not reach {label!r}")
+        raise AssertionError(f"Tab does not reach {label!r}, but {passed}")
 
     def form(self) -> None:
         """To the form of what is chosen."""
@@ -162,6 +164,25 @@ def settings_of_the_workflow(page: Page, keys: Keys) -> None:
     keys.fill("Output", EXAMPLE["output"])
     keys.leave()
     keys.press("w")
+
+
+GAPS = """() => {
+  window.gaps = 0;
+  const look = () => void (window.gaps += document.querySelector("[aria-label=Inputs]") === null);
+  new MutationObserver(look).observe(document.body, { childList: true, subtree: true });
+}"""
+
+
+def test_a_field_is_never_missing_while_the_one_with_colours_takes_its_place(page: Page) -> None:
+    held: list[Route] = []
+    page.route("**/CodeField.js", lambda route: held.append(route))
+    begin(page)
+    page.keyboard.press("w")
+    expect(page.locator("textarea[aria-label=Inputs]")).to_be_visible()
+    page.evaluate(GAPS)
+    held[0].continue_()
+    expect(page.locator(".cm-content[aria-label=Inputs]")).to_be_visible()
+    assert page.evaluate("gaps") == 0
 
 
 def test_the_whole_fan_out_is_drawn_with_the_keyboard_alone(page: Page, aob: Installation) -> None:

@@ -7,7 +7,7 @@ import { HighlightStyle, StreamLanguage, type StreamParser, syntaxHighlighting }
 import { Compartment, EditorState, type Extension } from "@codemirror/state";
 import { EditorView, keymap, placeholder as placeholderOf } from "@codemirror/view";
 import { tags } from "@lezer/highlight";
-import { type ReactElement, type RefObject, useEffect, useRef } from "react";
+import { type ReactElement, type RefObject, useEffect, useLayoutEffect, useRef } from "react";
 
 import { completionsAt, type Scope } from "../model/scope";
 import { nonce } from "../shared/nonce";
@@ -126,7 +126,8 @@ export default function CodeField(props: CodeFieldProps): ReactElement {
 
   // A field does not become another one, and lose the cursor, because a line was added to what it holds.
   const single = lines === 1 && kind === "expression";
-  useEffect(() => {
+  // Before anything is shown, as nobody may find an empty place by Tab where the plain field was.
+  useLayoutEffect(() => {
     const made = new EditorView({
       parent: box.current!,
       state: EditorState.create({
@@ -160,7 +161,7 @@ export default function CodeField(props: CodeFieldProps): ReactElement {
     return () => made.destroy();
   }, [kind, single, placeholder]);
 
-  useEffect(() => {
+  useLayoutEffect(() => {
     view.current?.dispatch({
       effects: attributes.current.reconfigure(
         EditorView.contentAttributes.of({
