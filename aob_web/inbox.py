@@ -1,7 +1,7 @@
 """WebSockets: `/ws/inbox/` says how many tickets are open, and which of them wait for whoever asks (hazards S4, S20).
 
-A wake-up only makes it look sooner; what it says is read from Postgres. Looked is for each user once, whatever the number
-of its sockets, and not more often than LOOK_SECONDS.
+A wake-up only makes it look sooner; what it says is read from Postgres. Looked is for each user once in LOOK_SECONDS,
+whatever the number of its sockets, and once more for each that is opened: its page may know of something newer.
 """
 
 from __future__ import annotations
@@ -32,22 +32,22 @@ _log = logging.getLogger(__name__)
 _counted: dict[tuple[str, frozenset[str]], tuple[float, dict[str, Any]]] = {}
 
 
-def _counts(caller: Caller) -> dict[str, Any]:
+def _counts(caller: Caller, *, since: float) -> dict[str, Any]:
+    """What is true at `since` (in monotonic time) or later."""
     known = (caller.name, caller.scopes)
     at, told = _counted.get(known, (0.0, {}))
-    if time.monotonic() - at < LOOK_SECONDS:
+    if at >= since:
         return told
-    me = person(caller)
-    found: dict[str, Any] = dict(inbox.counts(me))
-    found["newest"] = inbox.newest(me) if found["mine"] else None
+    at = time.monotonic()
+    found = inbox.standing(person(caller))
     if len(_counted) > MAX_KEPT:
         _counted.clear()
-    _counted[known] = (time.monotonic(), found)
+    _counted[known] = (at, found)
     return found
 
 
 class InboxConsumer(Guarded):
-    """Sends `{"open": n, "mine": n, "newest": {"ticket", "title"} | null}` at once and whenever it changes.
+    """Sends `{"open": n, "mine": n, "newest": {"ticket", "title", "at"} | null}` at once and whenever it changes.
 
     `newest` is of those that wait for whoever asks. Reads nothing.
     """
@@ -69,12 +69,13 @@ class InboxConsumer(Guarded):
 
     async def _send_counts(self, caller: Caller) -> None:
         told: dict[str, Any] | None = None
+        since = time.monotonic()
         bells = stream.hub()
         await bells.open()
         while await database_sync_to_async(caller.still_valid)():
             heard = bells.any_change()
             try:
-                found = await database_sync_to_async(_counts)(caller)
+                found = await database_sync_to_async(_counts)(caller, since=since)
             except (psycopg.Error, psycopg_pool.PoolTimeout, DatabaseError) as error:
                 _log.warning("The inbox cannot be counted: %s", error)
                 found = told
@@ -82,6 +83,7 @@ class InboxConsumer(Guarded):
                 told = found
                 await self.send(text_data=json.dumps(found))
             await asyncio.wait([heard], timeout=IDLE_SECONDS)
+            since = time.monotonic()
             await asyncio.sleep(LOOK_SECONDS)
         await self.close(UNAUTHENTICATED)
 

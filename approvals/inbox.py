@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from approvals.errors import TicketError
@@ -126,16 +126,41 @@ def _read_cursor(cursor: str) -> dict[str, str]:
     return {"key": key, "id": name}
 
 
+_NUMBERS = (
+    f"(SELECT count(*) FROM (SELECT FROM ticket WHERE status = 'open' LIMIT {COUNTED}) few),"
+    f" (SELECT count(*) FROM (SELECT FROM ticket WHERE status = 'open' AND {_MINE} LIMIT {COUNTED}) few)"
+)
+_NEWEST = (
+    "SELECT id::text, title, created_at"
+    f" FROM (SELECT * FROM ticket ORDER BY created_at DESC, id DESC LIMIT {COUNTED}) few"
+    f" WHERE status = 'open' AND {_MINE} ORDER BY created_at DESC, id DESC LIMIT 1"
+)
+
+
 def counts(person: Person) -> dict[str, int]:
     """How many tickets are open, and how many of them wait for this person; COUNTED at most."""
     with db.transaction() as cursor:
+        row = cursor.execute(f"SELECT {_NUMBERS}", {"mine": person.audiences(), "me": person.name}).fetchone()
+    assert row is not None
+    return {"open": int(row[0]), "mine": int(row[1])}
+
+
+def standing(person: Person) -> dict[str, Any]:
+    """The counts, and as `newest` the newest ticket that waits for this person: `ticket`, `title` and `at`.
+
+    All of one moment. `at` is when it was opened, as text that sorts. None where it is not among the COUNTED newest.
+    """
+    with db.transaction() as cursor:
         row = cursor.execute(
-            f"SELECT (SELECT count(*) FROM (SELECT FROM ticket WHERE status = 'open' LIMIT {COUNTED}) few),"
-            f" (SELECT count(*) FROM (SELECT FROM ticket WHERE status = 'open' AND {_MINE} LIMIT {COUNTED}) few)",
+            f"SELECT {_NUMBERS}, newest.* FROM (SELECT) one LEFT JOIN ({_NEWEST}) newest ON true",
             {"mine": person.audiences(), "me": person.name},
         ).fetchone()
     assert row is not None
-    return {"open": int(row[0]), "mine": int(row[1])}
+    newest = None
+    if row[2] is not None:
+        at = row[4].astimezone(UTC).isoformat(timespec="microseconds")
+        newest = {"ticket": row[2], "title": one_line(row[3]), "at": at}
+    return {"open": int(row[0]), "mine": int(row[1]), "newest": newest}
 
 
 def group_count(person: Person) -> int:
@@ -147,17 +172,6 @@ def group_count(person: Person) -> int:
         ).fetchone()
     assert row is not None
     return int(row[0])
-
-
-def newest(person: Person) -> dict[str, str] | None:
-    """Id and title of the ticket that has waited for this person for the shortest time, of the COUNTED newest."""
-    with db.transaction() as cursor:
-        row = cursor.execute(
-            f"SELECT id::text, title FROM (SELECT * FROM ticket ORDER BY created_at DESC, id DESC LIMIT {COUNTED}) few"
-            f" WHERE status = 'open' AND {_MINE} ORDER BY created_at DESC, id DESC LIMIT 1",
-            {"mine": person.audiences(), "me": person.name},
-        ).fetchone()
-    return None if row is None else {"ticket": row[0], "title": one_line(row[1])}
 
 
 def view(row: Any) -> dict[str, Any]:

@@ -876,8 +876,10 @@ def test_chosen_tickets_are_decided_together_on_a_phone_too(browser: Browser, ao
 
 @pytest.mark.browser
 def test_every_page_shows_the_number_live_and_tells_by_a_notification_where_that_is_wished_for(
-    browser: Browser, aob: Installation
+    browser: Browser, aob: Installation, people: dict[str, tuple[str, str, str]]
 ) -> None:
+    anna = people["anna"]
+    older = asked(aob, n="older", assignees=[anna[0]])
     page = signed_in(browser, aob)
     page.context.grant_permissions(["notifications"], origin=aob.url)
     page.add_init_script(
@@ -901,13 +903,16 @@ def test_every_page_shows_the_number_live_and_tells_by_a_notification_where_that
     mine = len(aob.request("GET", "/api/v1/approvals?mine=true&limit=200")[1]["items"])
     expect(page.locator(badge)).to_have_text(str(mine), timeout=10_000)
     # The socket has told how many there are; what comes from here on is news.
-    page.wait_for_function("mine !== null")
+    eventually(lambda: page.evaluate("mine !== null"))
     second = asked(aob, n="after")
     for one in (page, other):
         expect(one.locator(badge)).to_have_text(str(mine + 1), timeout=10_000)
     assert page.evaluate("told") == [["Refund after?", second["ticket"]]]
-    decide(aob, first)
-    decide(aob, second)
+    assert say(aob, older, "delegate", {"to": "admin"}, token=anna[2])[0] == 200
+    eventually(lambda: page.evaluate("told.length > 1"))
+    assert page.evaluate("told")[1:] == [["An older ticket came to you", ""]]
+    for one in (older, first, second):
+        decide(aob, one)
     expect(other.locator(badge)).to_have_text(str(mine - 1) if mine > 1 else "0", timeout=10_000)
     page.context.close()
 
@@ -934,8 +939,13 @@ def test_the_inbox_socket_tells_what_changes_and_refuses_strangers(
         assert json.loads(socket.recv(timeout=20)) == before
         ticket = asked(aob, n="newest")
         told = json.loads(socket.recv(timeout=20))
+        assert told["newest"].pop("at")
         assert told["newest"] == {"ticket": ticket["ticket"], "title": "Refund newest?"}
         assert told["mine"] == before["mine"] + 1
+        newer = asked(aob, n="newer")
+        with connect(url, additional_headers=good, proxy=None) as another:
+            told = json.loads(another.recv(timeout=20))
+        assert (told["newest"]["ticket"], told["mine"]) == (newer["ticket"], before["mine"] + 2)
     assert refused(Origin=aob.url) == 4401
     assert refused(Authorization="Bearer x") == 4401
     for origin in ("https://evil.example", "null", f"http://127.0.0.1.evil.example:{aob.port}", "http://127.0.0.1:1"):

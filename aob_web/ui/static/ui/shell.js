@@ -57,6 +57,7 @@ document.addEventListener("keydown", (event) => {
 
 // How many tickets wait for whoever is signed in: live on every page, and told by the browser where that was wished for.
 const MOST_TOLD = 1000;
+const HANDED = { ticket: "", title: "An older ticket came to you" };
 let mine = null;
 let newest = "";
 let inbox = null;
@@ -78,7 +79,7 @@ function tell(ticket) {
     const told = new Notification(ticket.title, { body: "A run waits for your decision.", tag: ticket.ticket });
     told.addEventListener("click", () => {
       window.focus();
-      location.assign(`/approvals/${ticket.ticket}/`);
+      location.assign(ticket.ticket ? `/approvals/${ticket.ticket}/` : "/approvals/");
     });
   } catch {
     // Some browsers on phones only let service workers notify; the number in the navigation is there all the same.
@@ -91,12 +92,14 @@ function listen() {
     const told = JSON.parse(event.data);
     pause = 1000;
     showMine(told.mine);
-    // Ids are ordered by time: a newer one is news, also when another was decided in the same moment.
-    if (mine !== null && told.newest && (told.mine > mine || told.newest.ticket > newest)) {
-      tell(told.newest);
+    const isNewer = told.newest && told.newest.at > newest;
+    // A newer one is news, also when another was decided in the same moment. One more that is not newer is an old one that
+    // was handed to this person, or that came to them by an escalation.
+    if (mine !== null && (isNewer || told.mine > mine)) {
+      tell(isNewer ? told.newest : HANDED);
     }
     mine = told.mine;
-    newest = told.newest && told.newest.ticket > newest ? told.newest.ticket : newest;
+    newest = isNewer ? told.newest.at : newest;
   });
   inbox.addEventListener("close", (event) => {
     if (event.code !== 4401 && event.code !== 4403 && inbox === event.target) {
